@@ -73,7 +73,6 @@ pub enum Told {
     Ended {
         /// Who has it, where that is known.
         by: Option<Own>,
-        /// Why.
         why: String,
     },
     /// This shall be kept on the disk.

@@ -47,12 +47,7 @@ pub struct Peer {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The password that a hash is of.
-    Password {
-        /// Whose.
-        user: String,
-        /// The hash.
-        hash: String,
-    },
+    Password { user: String, hash: String },
     /// A bearer token, by its SHA-256.
     Token([u8; 32]),
 }
@@ -183,7 +178,6 @@ pub enum Entry {
     Open,
     /// A token that is known.
     Token {
-        /// Its name.
         name: String,
         /// Its SHA-256.
         sha256: [u8; 32],

@@ -29,7 +29,6 @@ struct Link {
 pub struct Seal {
     /// The number of the last one that was removed.
     pub number: u64,
-    /// Its hash.
     pub hash: String,
     /// How much was found to be wrong with all those that ever were removed, when they were.
     #[serde(default)]
@@ -52,10 +51,7 @@ pub enum Breach {
         found: u64,
     },
     /// A record is not the one that its follower was written after.
-    Changed {
-        /// Its number.
-        number: u64,
-    },
+    Changed { number: u64 },
     /// The newest records are missing.
     Truncated {
         /// The last that is there.
@@ -71,21 +67,16 @@ pub enum Breach {
         last: u64,
     },
     /// A record has not the hash that somebody wrote down.
-    Rewritten {
-        /// Its number.
-        number: u64,
-    },
+    Rewritten { number: u64 },
     /// The record of which somebody wrote the hash down was removed with the oldest: it cannot be
     /// compared.
     KnownRemoved {
-        /// Its number.
         number: u64,
         /// The last that was removed.
         removed: u64,
     },
     /// Records are there that were removed.
     Returned {
-        /// The first.
         from: u64,
         /// The last that was removed.
         removed: u64,

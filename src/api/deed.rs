@@ -10,7 +10,6 @@ pub struct Deed {
     /// The nodes, folded: as named by who asked, until the rack has found which are meant. `None`
     /// where it is the rack, or what a task or batch has.
     pub nodes: Option<String>,
-    /// What.
     pub what: String,
 }
 

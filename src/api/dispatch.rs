@@ -37,13 +37,9 @@ pub struct Frame {
 pub struct RequestContext {
     /// The parts of the path that stand for something, by name.
     pub params: Vec<(String, String)>,
-    /// The microversion.
     pub version: Version,
-    /// The query.
     pub query: Query,
-    /// The headers.
     pub headers: HeaderMap,
-    /// The body.
     pub body: Vec<u8>,
     /// `http://<host>`.
     pub base: String,
@@ -59,7 +55,6 @@ pub struct RequestContext {
 
 /// What a handler makes of a request.
 pub enum Outcome {
-    /// One response.
     Whole(Response),
     /// Text that comes piece by piece.
     Stream(TextStream),

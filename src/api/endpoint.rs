@@ -11,7 +11,6 @@ use super::openapi::schemas::members;
 use crate::model::Role;
 use http::Method;
 
-/// One path.
 pub struct Route {
     /// With `{name}` for what varies.
     pub path: &'static str,
@@ -49,11 +48,8 @@ impl Route {
 /// The methods that there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
-    /// Look.
     Get,
-    /// Set.
     Put,
-    /// Begin something.
     Post,
     /// Change a record.
     Patch,
@@ -76,7 +72,6 @@ impl Verb {
 
 /// One method of one path: all that there is to know of it.
 pub struct Endpoint {
-    /// The method.
     pub method: Verb,
     /// The role that it needs on some node at least; `None` where anyone may. Which node, the rack
     /// finds out.
@@ -103,7 +98,6 @@ pub struct Endpoint {
     pub recorded: bool,
     /// Whether it exists only to say why not: such ones are not in the OpenAPI document.
     pub refusing: bool,
-    /// Who answers.
     pub handler: Handler,
 }
 

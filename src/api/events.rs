@@ -38,9 +38,12 @@ enum Phase {
     },
     /// The position was sent, and the snapshot comes next. What changes meanwhile comes as events
     /// after it.
-    Snapshot { at: EventId },
-    /// Following.
-    Following { since: EventId },
+    Snapshot {
+        at: EventId,
+    },
+    Following {
+        since: EventId,
+    },
     /// The reader has to begin anew.
     Ended,
 }

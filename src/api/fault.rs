@@ -15,14 +15,11 @@ use serde_json::{Value, json};
 pub enum Surface {
     /// Ironic's: microversions, its error body.
     Ironic,
-    /// Our own.
     Own,
 }
 
-/// A refusal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    /// The status.
     pub status: StatusCode,
     /// The stable word for our own surface.
     pub kind: ErrorKind,

@@ -117,12 +117,10 @@ impl RackHandle {
         &self.who.name
     }
 
-    /// Every node.
     pub async fn nodes(&self) -> Asked<Vec<Node>> {
         self.ask(Call::Look(Look::Nodes)).await
     }
 
-    /// One node.
     pub async fn node(&self, ident: &str) -> Asked<Node> {
         self.ask(Call::Look(Look::Node(ident.to_owned()))).await
     }
@@ -241,7 +239,6 @@ impl RackHandle {
         .await
     }
 
-    /// One task.
     pub async fn task(&self, task: TaskId) -> Asked<Task> {
         self.ask(Call::Look(Look::Task(task))).await
     }
@@ -287,7 +284,6 @@ impl RackHandle {
         self.ask(Call::Look(Look::Batches)).await
     }
 
-    /// One batch.
     pub async fn batch(&self, batch: BatchId) -> Asked<Batch> {
         self.ask(Call::Look(Look::Batch(batch))).await
     }

@@ -11,15 +11,12 @@ use serde::de::DeserializeOwned;
 /// One request, complete.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The method.
     pub method: Method,
     /// The path as it came, still encoded.
     pub path: String,
     /// What followed the question mark, still encoded.
     pub query: String,
-    /// The headers.
     pub headers: HeaderMap,
-    /// The body.
     pub body: Vec<u8>,
     /// Who is at the other end.
     pub peer: Peer,
@@ -32,13 +29,11 @@ pub struct Request {
 /// One response, complete.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
-    /// The status.
     pub status: StatusCode,
     /// Headers beside those that every answer has.
     pub headers: Vec<(&'static str, String)>,
     /// The body's media type, where there is a body.
     pub media_type: Option<&'static str>,
-    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -220,7 +215,6 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// All parameters.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
     }

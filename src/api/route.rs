@@ -19,7 +19,6 @@ macro_rules! by {
 
 /// What a path leads to.
 pub struct Found {
-    /// The route.
     pub route: &'static Route,
     /// The path without a slash at its end, and with its version.
     pub path: String,
@@ -41,7 +40,6 @@ const SMALL: &str =
 /// Those by which Ironic finds ports and chassis: whatever they say, there are none.
 const FINDERS: &[&str] = &["node", "node_uuid", "address", "portgroup"];
 
-/// Every route.
 pub static ROUTES: &[Route] = &[
     ironic(
         "/",

@@ -168,9 +168,7 @@ impl Reply {
 /// A request that was meant to change something, and what came of it: for the audit trail.
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
-    /// Who asked.
     pub who: Who,
-    /// The method.
     pub method: String,
     /// The path as asked.
     pub path: String,

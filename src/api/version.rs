@@ -9,7 +9,6 @@ use std::fmt;
 pub struct Version {
     /// Before the point.
     pub major: u32,
-    /// After it.
     pub minor: u32,
 }
 

@@ -19,7 +19,6 @@ pub(super) enum Resolution {
     Known(Addresses, Option<Instant>),
     /// To be asked for.
     Wanted,
-    /// Asked for.
     Asked,
     /// Not asked for at the moment.
     Unknown,

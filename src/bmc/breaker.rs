@@ -9,7 +9,6 @@ use std::time::Duration;
 /// Log-ins that were refused in a row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogIns {
-    /// How many.
     pub count: u32,
     /// What the last one was refused for.
     pub trouble: Trouble,

@@ -18,7 +18,6 @@ use std::time::Duration;
 /// What is in doubt.
 #[derive(Debug, Default)]
 pub(super) enum Doubt {
-    /// Nothing.
     #[default]
     None,
     /// Who is there.

@@ -68,11 +68,9 @@ pub type LocalPort = u64;
 /// A datagram for the network.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// Where to.
     pub to: SocketAddr,
     /// From which of our ports.
     pub port: LocalPort,
-    /// Its bytes.
     pub datagram: Vec<u8>,
     /// The order whose command it carries; `None` for session upkeep.
     pub order: Option<OrderId>,

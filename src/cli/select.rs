@@ -19,7 +19,6 @@ pub(super) const MANY: usize = 16;
 /// What no named node means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unnamed {
-    /// A mistake.
     Mistake,
     /// All nodes: for verbs that only read.
     All,

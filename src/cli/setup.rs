@@ -31,7 +31,6 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The file.
     pub(super) fn text(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut text = format!(

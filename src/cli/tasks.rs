@@ -183,7 +183,6 @@ pub(super) async fn tasks_of(app: &App, batch: &Batch) -> Result<Vec<Task>, Fail
     Ok(tasks)
 }
 
-/// Lists tasks.
 pub(super) async fn list(app: &App, args: Tasks) -> Result<Exit, Failure> {
     let everything = args.nodes.nodes.is_empty() && args.nodes.exclude.is_empty();
     let tasks = if everything {

@@ -13,7 +13,6 @@ use zeroize::Zeroizing;
 /// Where etcd is, and who we are to it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct EtcdSettings {
-    /// Its members.
     pub ways: Vec<Place>,
     /// What all our keys begin with.
     pub prefix: String,

@@ -50,7 +50,6 @@ pub struct Configuration {
     pub daemon: DaemonSettings,
     /// The HTTP API.
     pub api: ApiSettings,
-    /// The rack.
     pub rack: RackSettings,
     /// Its nodes, in the order of the file. None yet in a file that has only just been installed.
     pub nodes: Vec<NodeSettings>,

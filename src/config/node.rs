@@ -101,7 +101,6 @@ impl NodeEntry {
         })
     }
 
-    /// Its nodes.
     pub(super) fn settle(
         self,
         defaults: &Keys,

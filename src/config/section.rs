@@ -47,7 +47,6 @@ impl<'t> Section<'t> {
             .map(|(name, value)| (At::new(&**name.get_ref(), name.span()), value))
     }
 
-    /// A text.
     pub(super) fn text(
         &mut self,
         key: &'static str,

@@ -15,7 +15,6 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Starts logging.
 pub(super) fn start(level: LevelFilter) {
     let logger = Logger {
         to_journal: is_journal(),

@@ -31,7 +31,6 @@ pub(super) struct Snapshot {
     pub(super) shared: Option<ha::Figures>,
 }
 
-/// The text.
 pub(super) fn text(snapshot: Snapshot) -> String {
     let mut registry = Registry::with_prefix("rackbmc");
     registry.register_collector(Box::new(snapshot));

@@ -51,7 +51,6 @@ use uuid::Uuid;
 /// What can happen to the loop, beside calls.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// Datagrams came.
     Datagrams(Received),
     /// The journal wrote, or could not.
     Committed(Committed),

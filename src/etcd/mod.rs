@@ -41,7 +41,6 @@ pub enum Request {
 /// A user of etcd and the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
-    /// The name.
     pub name: String,
     /// The password, wiped when dropped.
     pub password: Zeroizing<String>,
@@ -56,7 +55,6 @@ impl fmt::Debug for User {
 /// One key, or all that begin with something.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Span {
-    /// This key.
     Key(String),
     /// Every key that begins so.
     Prefix(String),
@@ -72,7 +70,6 @@ impl Span {
     }
 }
 
-/// A transaction.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Txn {
     /// What must all be so.
@@ -108,7 +105,6 @@ pub enum Op {
 pub enum Answer {
     /// To a transaction.
     Txn {
-        /// Who answers.
         header: Header,
         /// Whether all was as compared.
         succeeded: bool,
@@ -117,21 +113,18 @@ pub enum Answer {
     },
     /// To a read.
     Range {
-        /// Who answers.
         header: Header,
         /// The keys that are there, sorted.
         found: Vec<Entry>,
     },
     /// To a log-in.
     Authenticated {
-        /// Who answers.
         header: Header,
         /// The token, for the header `Authorization`.
         token: Zeroizing<String>,
     },
     /// To [`Request::Status`].
     Status {
-        /// Who answers.
         header: Header,
         /// What is known of the member.
         status: Status,
@@ -167,7 +160,6 @@ pub struct Header {
 /// One key that is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Its name.
     pub key: String,
     /// What it holds.
     pub value: Vec<u8>,

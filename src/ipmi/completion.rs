@@ -8,7 +8,6 @@ use std::fmt;
 pub struct CompletionCode(pub u8);
 
 impl CompletionCode {
-    /// Done.
     pub const OK: Self = Self(0x00);
     /// The node is busy.
     pub const BUSY: Self = Self(0xC0);

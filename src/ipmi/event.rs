@@ -6,7 +6,6 @@ pub const RECORD_LENGTH: usize = 16;
 /// A record of the system event log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// Its id.
     pub id: u16,
     /// Its type: 02h system event, C0h to DFh OEM with a time, E0h to FFh OEM without.
     pub kind: u8,

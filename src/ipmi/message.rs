@@ -10,11 +10,9 @@ pub const CONSOLE_ADDRESS: u8 = 0x81;
 
 /// Network functions (§5.1), the request's even number; a response has one more.
 pub mod net_fn {
-    /// Chassis.
     pub const CHASSIS: u8 = 0x00;
     /// Sensor and event.
     pub const SENSOR_EVENT: u8 = 0x04;
-    /// Application.
     pub const APP: u8 = 0x06;
     /// Non-volatile storage.
     pub const STORAGE: u8 = 0x0A;
@@ -55,13 +53,11 @@ pub struct Request {
 /// A response (§13.8).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// Who asked.
     pub requester: u8,
     /// The response's network function, odd.
     pub net_fn: u8,
     /// The requester's logical unit.
     pub requester_lun: u8,
-    /// Who answers.
     pub responder: u8,
     /// The responder's logical unit.
     pub lun: u8,

@@ -38,7 +38,6 @@ pub enum DecodeError {
     /// A byte has a value that `what` cannot have.
     #[error("{what}: unexpected value {value:#04x}")]
     Value {
-        /// The field.
         what: &'static str,
         /// What stood there.
         value: u8,
@@ -53,7 +52,6 @@ pub enum DecodeError {
 
 /// A value with a form on the wire.
 pub trait Wire: Sized {
-    /// Its bytes.
     fn encode(&self) -> Vec<u8>;
 
     /// The value of `data`. More bytes than the value needs are let be: BMCs append.

@@ -30,7 +30,6 @@ impl PrivilegeLevel {
         Self::Oem,
     ];
 
-    /// Its word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Callback => "callback",

@@ -64,7 +64,6 @@ pub struct Rakp3 {
 /// RAKP message 4: the session is open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rakp4 {
-    /// It is.
     Accepted {
         /// RAKP 3's tag.
         tag: u8,

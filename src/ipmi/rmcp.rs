@@ -20,7 +20,6 @@ const PONG: u8 = 0x40;
 pub enum Class {
     /// ASF: presence pings.
     Asf,
-    /// IPMI.
     Ipmi,
 }
 
@@ -88,7 +87,6 @@ pub enum Asf {
         /// Comes back in the pong.
         tag: u8,
     },
-    /// Somebody is.
     Pong {
         /// The ping's tag.
         tag: u8,

@@ -7,7 +7,6 @@ use std::fmt;
 pub struct Status(pub u8);
 
 impl Status {
-    /// No error.
     pub const OK: Self = Self(0x00);
     /// The BMC has no room for another session.
     pub const INSUFFICIENT_RESOURCES: Self = Self(0x01);

@@ -67,7 +67,6 @@ pub struct Algorithms {
 /// A cipher suite: three algorithms that are known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Suite {
-    /// Its id.
     pub id: SuiteId,
     /// How the password is proved.
     pub authentication: Authentication,

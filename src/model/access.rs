@@ -39,9 +39,7 @@ impl fmt::Debug for Policy {
 /// A role given to somebody.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
-    /// To whom.
     pub to: Subject,
-    /// What.
     pub role: Role,
     /// On these nodes alone (names, expanded); on the whole rack where `None`.
     pub nodes: Option<BTreeSet<String>>,

@@ -21,9 +21,7 @@ pub struct Batch {
     pub operation: Word<Operation>,
     /// How it stands.
     pub state: Word<BatchState>,
-    /// Who asked.
     pub requested_by: Who,
-    /// When.
     #[serde(with = "stamp")]
     pub requested_at: WallTime,
     /// When the last task ended.
@@ -62,7 +60,6 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BatchNode {
-    /// Its name.
     pub node: String,
     /// Its task (null in a dry run, and of a busy node that was left as it is).
     pub task: Option<TaskId>,
@@ -153,7 +150,6 @@ pub struct FreshReading {
     /// Whether the power state was read after it was asked for. Else the node shows what is known,
     /// and why.
     pub fresh: bool,
-    /// The node.
     pub node: Node,
 }
 

@@ -8,7 +8,6 @@ words! {
     /// What a machine boots from: Ironic's words, those of ipmitool, and a word for each selector
     /// that has neither (IPMI v2.0 §28.14, parameter 5).
     pub enum BootDevice ("boot device") {
-        /// Network boot.
         Pxe = "pxe",
         /// The first hard disk.
         Disk = "disk",
@@ -145,7 +144,6 @@ words! {
         Strict = "strict",
         /// It is told.
         Warn = "warn",
-        /// Nothing.
         Off = "off",
     }
 }
@@ -167,7 +165,6 @@ words! {
         NoAddress = "no_address",
         /// The network says that nothing listens there.
         Unreachable = "unreachable",
-        /// Silence.
         Silent = "silent",
         /// The password is wrong.
         WrongPassword = "wrong_password",

@@ -68,9 +68,7 @@ pub struct Events {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Event {
-    /// Its position.
     pub id: EventId,
-    /// When.
     #[serde(with = "stamp")]
     pub at: WallTime,
     /// What it is about.
@@ -89,7 +87,6 @@ pub struct Event {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskNews {
-    /// Its id.
     pub id: TaskId,
     /// Its version after the event.
     pub version: u64,
@@ -140,11 +137,8 @@ impl From<Task> for TaskNews {
 words! {
     /// What an event is about.
     pub enum EventKind ("kind of event") {
-        /// A task.
         Task = "task",
-        /// A node.
         Node = "node",
-        /// A batch.
         Batch = "batch",
         /// The rack as a whole.
         Rack = "rack",

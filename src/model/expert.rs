@@ -146,7 +146,6 @@ pub struct EventLogEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BmcResetRequest {
-    /// How thoroughly.
     pub kind: BmcReset,
 }
 

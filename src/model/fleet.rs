@@ -28,7 +28,6 @@ pub struct RackSummary {
     pub health: Health,
     /// The groups, each with its nodes as a node set.
     pub groups: BTreeMap<String, String>,
-    /// The nodes.
     pub nodes: Vec<NodeSummary>,
 }
 
@@ -37,9 +36,7 @@ pub struct RackSummary {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Row", into = "Row")]
 pub struct NodeSummary {
-    /// Its name.
     pub name: Arc<str>,
-    /// Its uuid.
     pub uuid: Uuid,
     /// The power state shown.
     pub power_state: PowerState,

@@ -55,7 +55,6 @@ words! {
         Alone = "alone",
         /// It changes the machines.
         Owner = "owner",
-        /// It waits.
         Standby = "standby",
         /// It is taking the rack over.
         Claiming = "claiming",
@@ -70,7 +69,6 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HaOwner {
-    /// Its name.
     pub host: String,
     /// Where its API is.
     pub url: Option<String>,
@@ -87,7 +85,6 @@ pub struct HaOwner {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HaHost {
-    /// Its name.
     pub host: String,
     /// Where its API is.
     pub url: Option<String>,

@@ -20,9 +20,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Node {
-    /// Its uuid.
     pub uuid: Uuid,
-    /// Its name.
     pub name: Arc<str>,
     /// Since when the daemon knows it.
     #[serde(with = "stamp")]
@@ -56,7 +54,6 @@ impl Node {
 /// An operation that a node does not take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lack {
-    /// Which.
     pub operation: Operation,
     /// Who says so.
     pub because: LackReason,
@@ -123,7 +120,6 @@ impl NodeDetail {
 pub struct PowerReading {
     /// What was read.
     pub power_state: Word<Power>,
-    /// When.
     #[serde(with = "stamp")]
     pub at: WallTime,
     /// How long ago.
@@ -192,7 +188,6 @@ impl Words for BmcHealth {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hold {
-    /// Why.
     pub reason: Option<String>,
     /// Who said so.
     pub by: String,
@@ -216,7 +211,6 @@ pub struct NodeList {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Explanation {
-    /// The node.
     pub node: Node,
     /// What is known and where it comes from.
     pub facts: Vec<Fact>,
@@ -279,10 +273,8 @@ pub struct Fact {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Failure {
-    /// When.
     #[serde(with = "stamp")]
     pub at: WallTime,
-    /// What.
     pub text: String,
 }
 
@@ -290,7 +282,6 @@ pub struct Failure {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
-    /// The entries.
     pub history: Vec<HistoryEntry>,
 }
 
@@ -298,19 +289,15 @@ pub struct History {
 /// came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// When.
     #[serde(rename = "created_at", with = "stamp")]
     pub at: WallTime,
     /// What it is about.
     #[serde(rename = "event_type")]
     pub kind: Word<HistoryKind>,
-    /// What.
     #[serde(rename = "event")]
     pub text: String,
-    /// The task.
     #[serde(default)]
     pub task: Option<TaskId>,
-    /// Who.
     #[serde(rename = "user", default)]
     pub by: Option<String>,
     /// Whether it was a failure.

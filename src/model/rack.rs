@@ -115,7 +115,6 @@ pub struct PauseRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaintenanceRequest {
-    /// Why.
     #[serde(default)]
     pub reason: Option<String>,
 }

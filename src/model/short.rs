@@ -37,7 +37,6 @@ impl Short {
         format!("{TASK}{}", Self::of(id))
     }
 
-    /// A batch's.
     pub fn batch(id: Uuid) -> String {
         format!("{BATCH}{}", Self::of(id))
     }

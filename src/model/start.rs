@@ -81,7 +81,6 @@ macro_rules! beside {
         #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct $name {
             $($(#[$own_of])* pub $own: $own_kind,)*
-            /// How.
             #[serde(flatten)]
             pub options: PowerOptions,
         }

@@ -43,7 +43,6 @@ pub fn state_and_phase(state: &str, phase: &str) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Task {
-    /// Its id.
     pub id: TaskId,
     /// Grows with every change; pass it as `version=` to wait for the next one.
     pub version: u64,
@@ -69,9 +68,7 @@ pub struct Task {
     pub steps: u32,
     /// What `target_power_state` of the node shows for it.
     pub target_power_state: Option<Word<Target>>,
-    /// Who asked.
     pub requested_by: Who,
-    /// When.
     #[serde(with = "stamp")]
     pub requested_at: WallTime,
     /// When it left the queue.
@@ -127,7 +124,6 @@ pub struct Task {
 pub struct OrderUse {
     /// What was asked.
     pub order: String,
-    /// When.
     #[serde(with = "stamp")]
     pub at: WallTime,
     /// When the answer came.
@@ -149,11 +145,8 @@ pub struct OrderUse {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ControlUse {
-    /// Which.
     pub control: Word<Control>,
-    /// Who.
     pub by: String,
-    /// When.
     #[serde(with = "stamp")]
     pub at: WallTime,
 }

@@ -52,7 +52,6 @@ impl Who {
 words! {
     /// What one may do; each role includes those before it.
     pub enum Role ("role") {
-        /// Look.
         Reader = "reader",
         /// Power, tasks, maintenance.
         Operator = "operator",
@@ -77,7 +76,6 @@ pub struct Asker {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoleOnNodes {
-    /// Which.
     pub role: Word<Role>,
     /// The nodes, by name.
     pub nodes: Vec<String>,

@@ -18,7 +18,6 @@ fn whole<T: TryFrom<u64>, E: Error>(number: &Number) -> Result<T, E> {
     found.ok_or_else(|| E::custom(format!("{number} is no whole number in its range")))
 }
 
-/// One number.
 pub(super) fn one<'de, T: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     whole(&Number::deserialize(from)?)
 }
@@ -40,7 +39,6 @@ pub(super) fn or_zero<'de, T: TryFrom<u64> + Default, D: Deserializer<'de>>(
     maybe(from).map(Option::unwrap_or_default)
 }
 
-/// Several numbers.
 pub(super) fn many<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {

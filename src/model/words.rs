@@ -58,7 +58,6 @@ macro_rules! word_list {
             /// Every one of them.
             pub const ALL: [$name; [$($word),+].len()] = [$($name::$variant),+];
 
-            /// Its word.
             pub const fn name(self) -> &'static str {
                 match self {
                     $( $name::$variant => $word, )+

@@ -58,7 +58,6 @@ pub struct Settings {
 /// What a machine boots from next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Boot {
-    /// The device.
     pub device: BootDevice,
     /// In UEFI mode.
     pub uefi: bool,

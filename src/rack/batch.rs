@@ -19,7 +19,6 @@ use crate::time::{Instant, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// One batch.
 #[derive(Debug)]
 pub(super) struct Batch {
     record: BatchRecord,

@@ -25,7 +25,6 @@ pub struct SweepId(pub u64);
 /// How far a sweep has come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SweepNews {
-    /// Which.
     pub sweep: SweepId,
     /// The nodes that were read since the asker looked last, or tried in vain. One that was taken
     /// out of the configuration meanwhile is left out.
@@ -71,7 +70,6 @@ pub enum Call {
     /// The nodes of a sweep that were read by now: answered when there is one more, or after so
     /// much time.
     AwaitSweep {
-        /// Which sweep.
         sweep: SweepId,
         /// How many of them the asker has seen.
         seen: usize,
@@ -84,20 +82,15 @@ pub enum Call {
         node: String,
         /// What is wanted.
         change: PowerChange,
-        /// Patience.
         options: PowerOptions,
-        /// Who asks.
         who: Who,
     },
     /// Start an operation as a task (the same, with reset and cycle, and answered with the task).
     Start {
         /// Name or uuid.
         node: String,
-        /// What.
         operation: Operation,
-        /// How.
         options: PowerOptions,
-        /// Who asks.
         who: Who,
     },
     /// Inject an NMI and answer when the BMC has answered it (within 5 s); the watching goes on as
@@ -105,21 +98,16 @@ pub enum Call {
     InjectNmi {
         /// Name or uuid.
         node: String,
-        /// Who asks.
         who: Who,
     },
     /// Use a control on a task.
     Control {
-        /// Which task.
         task: TaskId,
-        /// Which control.
         control: Control,
-        /// Who asks.
         who: Who,
     },
     /// One task, answered when its `version` is above the one given or so much time has passed.
     AwaitTask {
-        /// Which.
         task: TaskId,
         /// The version that the asker has seen; `None` waits for the end of the task.
         version: Option<u64>,
@@ -127,29 +115,20 @@ pub enum Call {
         wait: Duration,
     },
     /// Start a batch (or plan it).
-    StartBatch {
-        /// What.
-        request: BatchStart,
-        /// Who asks.
-        who: Who,
-    },
+    StartBatch { request: BatchStart, who: Who },
     /// Answered when a batch has ended or so much time has passed, and not with the batch: hundreds
     /// may wait, and it may have thousands of nodes.
     AwaitBatch {
-        /// Which.
         batch: BatchId,
         /// How long at most.
         wait: Duration,
     },
     /// Use a control on all tasks of a batch, or on those of some nodes.
     ControlBatch {
-        /// Which batch.
         batch: BatchId,
-        /// Which control.
         control: Control,
         /// These nodes alone; all where empty.
         nodes: Vec<String>,
-        /// Who asks.
         who: Who,
     },
     /// Events after a position, answered at once if there are any, else when one comes or so much
@@ -170,21 +149,12 @@ pub enum Call {
         node: String,
         /// Into (`Some`, with or without a reason) or out of it.
         hold: Option<Option<String>>,
-        /// Who asks.
         who: Who,
     },
     /// Suspend everything and refuse new tasks until released.
-    Pause {
-        /// Why.
-        reason: String,
-        /// Who asks.
-        who: Who,
-    },
+    Pause { reason: String, who: Who },
     /// End the pause.
-    Release {
-        /// Who asks.
-        who: Who,
-    },
+    Release { who: Who },
     /// Carry out one order now, outside any task: identify, boot device, raw command, power use and
     /// the like.
     Order {
@@ -192,14 +162,12 @@ pub enum Call {
         node: String,
         /// One that does not change power.
         order: Order,
-        /// Who asks.
         who: Who,
     },
     /// Forget failed log-ins and an open breaker of a BMC: try again.
     Retry {
         /// Name or uuid.
         node: String,
-        /// Who asks.
         who: Who,
     },
     /// The BMC that is there now shall be the node's, though it is another one than before.
@@ -223,7 +191,6 @@ pub enum Call {
 /// What is answered at once, from what is known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Look {
-    /// All nodes.
     Nodes,
     /// One node, by name or uuid.
     Node(String),
@@ -240,11 +207,9 @@ pub enum Look {
         /// At most so many.
         limit: usize,
     },
-    /// One task.
     Task(TaskId),
     /// All batches that are remembered, newest first.
     Batches,
-    /// One batch.
     Batch(BatchId),
     /// Is the rack paused, and why.
     Pausing,
@@ -259,9 +224,7 @@ pub enum Look {
 /// The task that a change of power started or aborted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Taken {
-    /// Its id.
     pub task: TaskId,
-    /// Its batch.
     pub batch: Option<BatchId>,
 }
 
@@ -316,7 +279,6 @@ pub enum Refused {
     /// Whoever asks has not the role for it.
     #[error("this needs the role {role}")]
     NotPermitted {
-        /// The role.
         role: Role,
         /// The nodes on which it is missing, where it is held on others.
         nodes: Vec<String>,
@@ -374,7 +336,6 @@ pub enum Refused {
         action: String,
         /// The node's name.
         node: String,
-        /// Its state.
         state: String,
         /// What to do instead.
         why: String,
@@ -384,7 +345,6 @@ pub enum Refused {
     Maintenance {
         /// The node's name.
         node: String,
-        /// Why.
         reason: String,
     },
     /// What the journal says of the node cannot be read.
@@ -406,7 +366,6 @@ pub enum Refused {
     Paused {
         /// Who paused it.
         by: String,
-        /// Why.
         reason: String,
     },
     /// A control that the task does not allow now.
@@ -421,12 +380,7 @@ pub enum Refused {
     },
     /// A control on a batch, or on members of it, of which nothing is under way any more.
     #[error("{why}")]
-    BatchEnded {
-        /// The batch.
-        batch: BatchId,
-        /// Why.
-        why: String,
-    },
+    BatchEnded { batch: BatchId, why: String },
     /// A value that makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -475,7 +429,6 @@ pub enum Refused {
     Bmc {
         /// The node's name.
         node: String,
-        /// The order.
         what: String,
         /// The completion code in words.
         text: String,
@@ -487,7 +440,6 @@ pub enum Refused {
     NotAsAsked {
         /// The node's name.
         node: String,
-        /// The order.
         what: String,
         /// What is wrong with the answer.
         text: String,
@@ -497,7 +449,6 @@ pub enum Refused {
     Unanswered {
         /// The node's name.
         node: String,
-        /// The order.
         what: String,
         /// What stands in the way.
         trouble: Trouble,

@@ -38,7 +38,6 @@ struct Stretch {
 /// A moment of a life as it is put down: comparable with another one of the same life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stamp {
-    /// Which life.
     pub(super) life: u64,
     /// What our own clock said.
     pub(super) at: Duration,

@@ -47,7 +47,6 @@ impl Durations {
     /// hour.
     pub const BOUNDS: [u64; 8] = [1, 5, 15, 60, 180, 600, 1800, 3600];
 
-    /// One more.
     pub(super) fn add(&mut self, took: Duration) {
         self.count += 1;
         self.sum += took;

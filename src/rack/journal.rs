@@ -41,7 +41,6 @@ type Writes = BTreeMap<(Table, String), Write>;
 /// What is put down and was not given to the shell yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unwritten {
-    /// Nothing.
     Nothing,
     /// Something that nobody waits for: it may be written a little later, together with other
     /// things.

@@ -68,7 +68,6 @@ pub(super) enum Owner {
     Sync,
     /// Those who asked for a fresh reading of the node.
     Fresh,
-    /// A call.
     Call(CallId),
     /// A batch's dry run: its call, and the number of the node in the plan.
     Plan(CallId, usize),
@@ -125,7 +124,6 @@ pub(super) enum Parked {
     Order(OrderId),
     /// New tasks, which then may begin, and the answer to the call that made them.
     Admit(Vec<TaskId>, CallId, Reply),
-    /// An answer.
     Reply(CallId, Reply),
     /// A look at the newest entries of a node's history.
     ReadHistory {
@@ -140,15 +138,12 @@ pub(super) enum Parked {
 pub(super) enum Reply {
     /// To `SetPower`.
     Taken(TaskId),
-    /// A task.
     Task(TaskId),
     /// The answer comes when the BMC has answered the NMI.
     Nmi,
     /// A node, which may be gone by then.
     Node(Uuid),
-    /// A batch.
     Batch(BatchId),
-    /// The pause.
     Pausing,
 }
 

@@ -68,27 +68,19 @@ pub fn is_shared(table: Table, key: &str) -> bool {
 pub enum Write {
     /// Remember a value under a key, in place of what was there.
     Put {
-        /// Where.
         table: Table,
         /// Under which key.
         key: String,
-        /// What.
         value: Vec<u8>,
     },
     /// Forget a key; one that is not there is forgotten already.
-    Delete {
-        /// Where.
-        table: Table,
-        /// Which key.
-        key: String,
-    },
+    Delete { table: Table, key: String },
 }
 
 /// Entries that the core wants to see again: those of a table whose keys begin with `prefix`, from
 /// one end on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stretch {
-    /// Where.
     pub table: Table,
     /// How their keys begin.
     pub prefix: String,

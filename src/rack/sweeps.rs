@@ -15,7 +15,6 @@ use std::time::Duration;
 pub(super) enum Asker {
     /// A call that is answered with it.
     Call(CallId),
-    /// A sweep.
     Sweep(SweepId),
 }
 

@@ -10,7 +10,6 @@ use super::node::Node;
 /// What all of them keep.
 #[derive(Default)]
 pub(super) struct Traces {
-    /// In bytes.
     kept: usize,
     /// How much each of those may keep at present at which something went wrong; `None` where it is
     /// as much as they need.

@@ -44,9 +44,7 @@ pub(super) struct Context<'a> {
 pub(super) enum Progress {
     /// Under way.
     Going(Box<Handshake>),
-    /// Done.
     Opened(Box<Link>, Opened),
-    /// Given up.
     Failed(OpenError),
 }
 
@@ -160,7 +158,6 @@ impl Step {
 }
 
 impl Handshake {
-    /// Begins.
     pub(super) fn begin(ctx: &mut Context<'_>) -> Progress {
         let settings = ctx.settings;
         if settings.username.len() > NAME_LIMIT {

@@ -78,7 +78,6 @@ pub(super) struct Exchange {
     pub(super) id: Option<RequestId>,
     request: Request,
     sequence: u8,
-    /// Copies made.
     copies: u32,
     /// Copies handed to the network.
     pub(super) handed: u32,
@@ -109,9 +108,7 @@ pub(super) struct Reply {
 
 /// What the passing of time brought.
 pub(super) enum Tick {
-    /// Nothing.
     Nothing,
-    /// Another copy.
     Resend(Option<RequestId>, Vec<u8>),
     /// Whether the session is still there, in the session; to be asked outside of it as well.
     Probe(Vec<u8>),

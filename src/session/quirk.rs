@@ -388,7 +388,6 @@ pub struct Preset {
 pub struct UnknownQuirk(pub String);
 
 impl Quirk {
-    /// All quirks.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|(quirk, _, _)| *quirk)
     }
@@ -416,7 +415,6 @@ impl Quirk {
 }
 
 impl Quirks {
-    /// No quirk.
     pub const NONE: Self = Self(0);
 
     /// Whether `quirk` is in the set.
@@ -459,7 +457,6 @@ impl Quirks {
             .map(|preset| preset.quirks)
     }
 
-    /// All presets.
     pub fn presets() -> impl Iterator<Item = Preset> {
         PRESETS.iter().map(|(name, source, quirks, help)| Preset {
             name,

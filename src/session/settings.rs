@@ -46,7 +46,6 @@ pub enum AuthChoice {
     /// MD5 where the BMC offers it, else MD2. Never the weaker ones.
     #[default]
     Strongest,
-    /// This one.
     Only(AuthType),
 }
 

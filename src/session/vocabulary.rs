@@ -87,10 +87,7 @@ pub enum Withdrawn {
     /// No datagram with it was handed to the network, and none will be.
     NotSent,
     /// So many were; no further one will be.
-    Sent {
-        /// How many.
-        datagrams: u32,
-    },
+    Sent { datagrams: u32 },
     /// There is no such request any more: its answer is among the events, or was.
     Unknown,
 }
@@ -98,7 +95,6 @@ pub enum Withdrawn {
 /// A datagram for the BMC's RMCP port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transmit {
-    /// Its bytes.
     pub datagram: Vec<u8>,
     /// Whether it shall leave from another port than the ones before, as what follows it.
     pub fresh_port: bool,
@@ -129,7 +125,6 @@ pub enum Event {
     OpenFailed(OpenError),
     /// The answer to a request.
     Answered {
-        /// Which.
         id: RequestId,
         /// How it went.
         completion: CompletionCode,
@@ -140,7 +135,6 @@ pub enum Event {
     },
     /// The answer to a request that was sent once, and was `Unanswered` before.
     AnsweredLate {
-        /// Which.
         id: RequestId,
         /// How it went.
         completion: CompletionCode,
@@ -149,7 +143,6 @@ pub enum Event {
     },
     /// A request brought no answer.
     Unanswered {
-        /// Which.
         id: RequestId,
         /// How many datagrams with it were handed to the network; 0: the BMC cannot have received
         /// it.
@@ -254,10 +247,7 @@ pub enum Undeliverable {
 pub enum LostReason {
     /// Too many datagrams in a row brought no answer.
     #[error("no answer to {datagrams} datagrams in a row")]
-    Silent {
-        /// How many.
-        datagrams: u32,
-    },
+    Silent { datagrams: u32 },
     /// The network says that nobody is there.
     #[error("{0}")]
     Unreachable(Undeliverable),
@@ -348,7 +338,6 @@ pub enum OpenError {
     Downgrade {
         /// What was asked for.
         asked: String,
-        /// What came.
         got: String,
     },
     /// The BMC gave the session a number that packets outside of sessions carry (§13.6): nothing in
@@ -360,15 +349,12 @@ pub enum OpenError {
     Refused {
         /// What was sent.
         step: &'static str,
-        /// What came.
         status: Status,
     },
     /// The BMC refused a command of the log-in.
     #[error("{step} refused: {completion}")]
     RefusedCommand {
-        /// The command.
         step: &'static str,
-        /// What came.
         completion: CompletionCode,
     },
     /// The settings cannot work.
@@ -514,7 +500,6 @@ pub struct Statistics {
     pub quirks: Quirks,
     /// Datagrams handed to the network.
     pub sent: u64,
-    /// Datagrams received.
     pub received: u64,
     /// Copies of requests.
     pub resends: u64,
@@ -542,7 +527,6 @@ pub enum State {
         /// The handshake's number, 1 or more.
         attempt: u32,
     },
-    /// Open.
     Open {
         /// The protocol spoken.
         spoken: Spoken,

@@ -51,7 +51,6 @@ pub(super) enum Confidentiality {
 /// One row of table 22-20: the algorithms that a cipher suite number names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Suite {
-    /// Its number.
     pub id: u8,
     /// How RAKP is keyed.
     pub authentication: Authentication,

@@ -64,11 +64,8 @@ pub enum Effect {
 /// One order that reached the machine. Refused ones did not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Executed {
-    /// When.
     pub at: Instant,
-    /// What.
     pub order: ChassisOrder,
-    /// From whom.
     pub by: By,
     /// What it did.
     pub effect: Effect,
@@ -77,9 +74,7 @@ pub struct Executed {
 /// A change of the machine's power, as it happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PowerChange {
-    /// When.
     pub at: Instant,
-    /// To on.
     pub on: bool,
 }
 
@@ -88,8 +83,9 @@ enum Os {
     /// The machine is off.
     Down,
     /// Listens from then on.
-    Booting { until: Instant },
-    /// Listens.
+    Booting {
+        until: Instant,
+    },
     Up,
     /// Goes down at `at`, and is back after `then_back`.
     ShuttingDown {
@@ -97,7 +93,9 @@ enum Os {
         then_back: Option<Duration>,
     },
     /// Stands still after a crash; starts again by itself at `reboot_at`.
-    Crashed { reboot: Option<(Instant, u8)> },
+    Crashed {
+        reboot: Option<(Instant, u8)>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,11 +107,9 @@ enum Step {
 /// The identify light.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Identify {
-    /// Dark.
     Off,
     /// Blinks until then.
     Until(Instant),
-    /// Blinks on.
     Indefinitely,
 }
 
@@ -128,7 +124,6 @@ pub enum RestorePolicy {
     AlwaysOn,
 }
 
-/// One machine.
 #[derive(Clone, Debug)]
 pub struct Host {
     on: bool,
@@ -150,7 +145,6 @@ pub struct Host {
     pub identify: Identify,
     /// The policy for returning mains.
     pub restore_policy: RestorePolicy,
-    /// Boot options.
     pub boot: super::boot_options::BootOptions,
     /// The system event log.
     pub event_log: EventLog,

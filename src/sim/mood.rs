@@ -92,7 +92,6 @@ pub enum Repeated {
 /// A completion code instead of an order's execution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refusal {
-    /// The order.
     pub order: ChassisOrder,
     /// The code, C0h busy for example.
     pub code: u8,
@@ -107,7 +106,6 @@ pub struct CommandRefusal {
     pub net_fn: u8,
     /// Command number.
     pub command: u8,
-    /// The code.
     pub code: u8,
     /// So many are carried out before.
     pub after: u32,
@@ -122,7 +120,6 @@ pub struct OtherAnswer {
     pub net_fn: u8,
     /// Command number.
     pub command: u8,
-    /// The data.
     pub data: Vec<u8>,
 }
 

@@ -32,7 +32,6 @@ pub struct OpenBmc {
 /// How ipmid is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Ipmid {
-    /// It answers.
     #[default]
     Here,
     /// It is not there: FFh at once.

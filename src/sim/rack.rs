@@ -19,7 +19,6 @@ pub struct Delivery {
     pub from: SocketAddr,
     /// The console's address.
     pub to: SocketAddr,
-    /// The datagram.
     pub bytes: Vec<u8>,
 }
 

@@ -32,7 +32,6 @@ impl Privilege {
         }
     }
 
-    /// Its number.
     pub fn number(self) -> u8 {
         self as u8
     }

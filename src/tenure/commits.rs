@@ -49,7 +49,6 @@ struct Writing {
     told: bool,
 }
 
-/// One transaction.
 #[derive(Clone)]
 struct Part {
     number: u64,

@@ -148,11 +148,9 @@ pub struct Beat {
 /// lost with its disk, the trail of the host that had the rack next shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrailEnd {
-    /// The host.
     pub host: String,
     /// The record's number.
     pub number: u64,
-    /// Its hash.
     pub hash: String,
 }
 

@@ -41,7 +41,6 @@ use uuid::Uuid;
 /// This host, as it names itself to the others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Me {
-    /// Its name.
     pub host: String,
     /// Its installation: made once, kept on its disk.
     pub host_id: Uuid,
@@ -72,7 +71,6 @@ pub struct Settings {
 /// one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pinned {
-    /// The cluster.
     pub cluster: Option<u64>,
     /// The rack's id there.
     pub rack: Option<Uuid>,
@@ -114,7 +112,6 @@ pub enum Event {
     Deposed {
         /// Who does, where that is known.
         by: Option<Own>,
-        /// Why.
         why: String,
     },
     /// The rack was given up, and nothing of it is outstanding.

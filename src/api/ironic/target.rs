@@ -18,7 +18,6 @@ words! {
         SoftRebooting = "soft rebooting",
         /// Shut the operating system down.
         SoftPowerOff = "soft power off",
-        /// Diagnostic interrupt.
         InjectNmi = "inject nmi",
         /// Take a soft reboot back.
         AbortSoftRebooting = "abort soft rebooting",

@@ -13,11 +13,8 @@ use crate::rack::call::PowerChange;
 use crate::rack::settings::RackSettings;
 use serde_json::{Map, Value, json};
 
-/// One shape.
 pub(super) struct Schema {
-    /// Its name.
     pub name: &'static str,
-    /// Its members.
     pub members: &'static str,
     /// Whether it is sent to us: then unknown members are refused.
     pub request: bool,
@@ -52,7 +49,6 @@ macro_rules! power_options {
     };
 }
 
-/// Every shape.
 pub(super) const SCHEMAS: &[Schema] = &[
     answer("Anything", ""),
     answer("Link", "href:string rel:string"),

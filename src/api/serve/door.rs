@@ -18,7 +18,6 @@ use std::os::unix::net;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A listener.
 pub(super) trait Door {
     /// A connection as it comes in.
     type Raw: 'static;

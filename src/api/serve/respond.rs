@@ -40,7 +40,6 @@ pub(super) struct Connection {
     pub scheme: &'static str,
     /// Whether they still are.
     pub hangup: Option<Hangup>,
-    /// The world.
     pub context: Rc<Context>,
     /// What ends the waiting for this client.
     pub deadlines: Deadlines,

@@ -28,7 +28,6 @@ enum Reaction {
     Now(Result<Answer, Refused>),
     /// After a while; others are answered meanwhile.
     Late(Result<Answer, Refused>),
-    /// Never.
     Silence,
     /// It throws the call away: the daemon goes down.
     Gone,
@@ -112,7 +111,6 @@ fn next_event(since: Option<EventId>) -> Events {
     }
 }
 
-/// Answers late.
 fn slow(call: &Call) -> Reaction {
     match obliging(call) {
         Reaction::Now(answer) => Reaction::Late(answer),
@@ -131,7 +129,6 @@ async fn metrics(writing: Arc<(AtomicBool, AtomicUsize)>) -> String {
     "# EOF\n".to_owned()
 }
 
-/// Never answers.
 fn silent(_: &Call) -> Reaction {
     Reaction::Silence
 }

@@ -38,7 +38,6 @@ use uuid::Uuid;
 
 /// The node's uuid in all transcripts.
 const UUID: &str = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123";
-/// The task's.
 const TASK: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 /// 2015-08-01T00:00:00Z
 const THEN: u64 = 1_438_387_200_000_000;

@@ -239,7 +239,6 @@ impl Datagram {
     }
 }
 
-/// No place.
 const NOTHING: std::ops::Range<usize> = 0..0;
 /// Close Session, as a network function and a command.
 const CLOSE_SESSION: (u8, u8) = (net_fn::APP, close_session::Request::NUMBER);

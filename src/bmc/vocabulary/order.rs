@@ -142,7 +142,6 @@ pub enum Effect {
 /// An order to the machine's power, or to its system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PowerOrder {
-    /// On.
     On,
     /// Off, hard.
     Off,

@@ -164,7 +164,6 @@ pub enum RefusalKind {
 pub struct Silence {
     /// Whether the machine may have received the order.
     pub delivery: Delivery,
-    /// Why.
     pub trouble: Trouble,
     /// It in words, with the figures.
     pub text: String,

@@ -21,7 +21,6 @@ const LATE: Duration = Duration::from_millis(1500);
 /// Somebody who answered.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Heard {
-    /// Who.
     pub address: IpAddr,
     /// What it says about log-ins, where it said anything.
     pub offers: Option<Response>,

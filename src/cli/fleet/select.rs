@@ -32,7 +32,6 @@ pub(super) enum Facts {
 
 /// Nodes of one rack.
 pub(super) struct Chosen<'f> {
-    /// Which rack.
     pub rack: &'f Rack,
     /// Its nodes, in the order of writing, by the names that they have there.
     pub nodes: Vec<Node>,
@@ -48,9 +47,7 @@ impl Chosen<'_> {
 
 /// A rack that did not answer.
 pub(super) struct Silent<'f> {
-    /// Which.
     pub rack: &'f Rack,
-    /// Why.
     pub why: Failure,
     /// What was named of it.
     pub nodes: String,

@@ -41,7 +41,6 @@ impl Said {
 
 /// What is known of a rack.
 pub(super) struct Heard<'f, T> {
-    /// Which.
     pub rack: &'f Rack,
     /// What it answered, where it was asked.
     pub answer: Option<Result<T, Failure>>,

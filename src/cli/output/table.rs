@@ -133,7 +133,6 @@ pub(crate) enum Tone {
     Bad,
     /// Stopped or held by a person.
     Held,
-    /// Neither.
     Plain,
 }
 

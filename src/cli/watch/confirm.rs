@@ -146,7 +146,6 @@ pub(super) struct Confirmation {
 /// What came of a key.
 #[derive(PartialEq, Debug)]
 pub(super) enum Heard {
-    /// Nothing yet.
     Waiting,
     /// It is to be done.
     Do(Deed),

@@ -6,11 +6,9 @@ use crate::model::{Short, TaskId};
 /// See the head of this file.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Front {
-    /// The keys.
     Help(Scroll),
     /// All that is known of one thing.
     Details(Subject, Scroll),
-    /// A question.
     Confirm(Confirmation),
 }
 
@@ -19,7 +17,6 @@ pub(super) enum Front {
 pub(super) enum Subject {
     /// A node, by its name.
     Node(String),
-    /// A task.
     Task(TaskId),
     /// What the daemon answered, where that is more than a line.
     Answer(String),
@@ -55,7 +52,6 @@ impl Scroll {
     }
 }
 
-/// The help.
 pub(super) fn help() -> Scroll {
     let mut lines: Vec<String> = [
         "arrows, j, k, PgUp, PgDn, Home, End   move",

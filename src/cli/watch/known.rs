@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 /// Events that are kept: more than fit on any screen.
 const EVENTS_KEPT: usize = 200;
 
-/// Something new.
 #[derive(Debug)]
 pub(super) enum News {
     /// Every node that is watched, in the order of the rack.
@@ -35,7 +34,6 @@ pub(super) enum News {
 pub(super) struct Said {
     /// When; `None` for a word of our own.
     pub at: Option<WallTime>,
-    /// What.
     pub text: String,
 }
 
@@ -61,7 +59,6 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Nothing yet.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             nodes: Vec::new(),

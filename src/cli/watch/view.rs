@@ -46,7 +46,6 @@ pub(super) enum Wish {
     Quit,
     /// Say all that is known of this.
     Details(Subject),
-    /// Do this.
     Do(Deed),
     /// Draw everything anew.
     Redraw,

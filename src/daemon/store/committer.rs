@@ -20,7 +20,6 @@ use std::time::Duration;
 pub struct Batch {
     /// The number by which the outcome names them.
     pub ticket: u64,
-    /// The changes.
     pub writes: Vec<Write>,
 }
 

@@ -12,7 +12,6 @@ pub enum StoreError {
     Path {
         /// What cannot be opened.
         path: PathBuf,
-        /// Why.
         reason: io::Error,
     },
     /// Another daemon uses the same directory.
@@ -28,7 +27,6 @@ pub enum StoreError {
         version = env!("CARGO_PKG_VERSION")
     )]
     Newer {
-        /// The journal.
         path: PathBuf,
         /// The format that stands in it.
         found: u64,
@@ -38,7 +36,6 @@ pub enum StoreError {
         "{path} is no journal of rackbmcd ({reason}): move it away, and start with --new-journal"
     )]
     Foreign {
-        /// The file.
         path: PathBuf,
         /// How that was seen.
         reason: String,
@@ -49,7 +46,6 @@ pub enum StoreError {
          anew. A copy from before knows nothing of what was done since; with one in its place all tasks come up suspended"
     )]
     Damaged {
-        /// The journal.
         path: PathBuf,
         /// How that was seen.
         reason: String,
@@ -76,7 +72,6 @@ pub enum StoreError {
         "{path} is a link to {target}, which is not there: is that file system mounted? Nothing was changed"
     )]
     Dangling {
-        /// The link.
         path: PathBuf,
         /// Where it leads.
         target: PathBuf,
@@ -87,7 +82,6 @@ pub enum StoreError {
          wants a restart"
     )]
     Gone {
-        /// The journal.
         path: PathBuf,
         /// How it went.
         how: &'static str,
@@ -95,7 +89,6 @@ pub enum StoreError {
     /// Reading or writing failed; what was there before is unharmed.
     #[error("{path}: {reason}")]
     Disk {
-        /// The journal.
         path: PathBuf,
         /// The system's reason, such as "No space left on device (os error 28)".
         reason: String,

@@ -10,11 +10,9 @@ use crate::ipmi::{DecodeError, Reader, Wire};
 pub enum Request {
     /// Off at once.
     PowerDown = 0,
-    /// On.
     PowerUp = 1,
     /// Off, a pause of at least a second, on.
     PowerCycle = 2,
-    /// Hard reset.
     HardReset = 3,
     /// Pulse the diagnostic interrupt (NMI).
     DiagnosticInterrupt = 4,
@@ -25,7 +23,6 @@ pub enum Request {
 command!(net_fn::CHASSIS, 0x02, "Chassis Control", Empty);
 
 impl Request {
-    /// All six.
     pub const ALL: [Self; 6] = [
         Self::PowerDown,
         Self::PowerUp,

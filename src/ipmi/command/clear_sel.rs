@@ -7,7 +7,6 @@ use crate::ipmi::{DecodeError, Reader, Wire};
 /// Clear the log, or ask how far it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// The reservation.
     pub reservation: u16,
     /// What to do.
     pub action: Action,
@@ -16,7 +15,6 @@ pub struct Request {
 /// What to do with the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Clear it.
     Initiate,
     /// Say how far the clearing is.
     Status,

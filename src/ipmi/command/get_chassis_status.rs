@@ -13,7 +13,6 @@ pub struct Response {
     pub power: u8,
     /// Last power event.
     pub last_event: u8,
-    /// Miscellaneous state.
     pub misc: u8,
     /// Front panel buttons; some BMCs leave it out.
     pub front_panel: Option<u8>,

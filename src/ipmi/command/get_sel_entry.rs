@@ -10,7 +10,6 @@ pub const FIRST: u16 = 0x0000;
 /// The id that names the last record, and the `next` of the last.
 pub const LAST: u16 = 0xFFFF;
 
-/// Which record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
     /// The reservation; 0 where whole records are read.

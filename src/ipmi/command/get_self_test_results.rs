@@ -9,7 +9,6 @@ plain_request!(net_fn::APP, 0x04, "Get Self Test Results", Response);
 /// What the BMC's test of itself came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// The result.
     pub result: u8,
     /// What it is about.
     pub detail: u8,

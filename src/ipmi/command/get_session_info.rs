@@ -4,7 +4,6 @@ use super::command;
 use crate::ipmi::message::net_fn;
 use crate::ipmi::{DecodeError, Reader, Wire};
 
-/// Which session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
     /// The one that the request comes in on.

@@ -16,7 +16,6 @@ pub struct Request {
     pub block: u8,
 }
 
-/// A parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
     /// The parameters' version, 1.

@@ -9,7 +9,6 @@ plain_request!(net_fn::CHASSIS, 0x07, "Get System Restart Cause", Response);
 /// Why the system restarted last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// The cause.
     pub cause: Cause,
     /// The channel that the command came in on, where it was one.
     pub channel: u8,

@@ -45,7 +45,6 @@ pub trait Command: Wire {
     type Response: Wire;
 }
 
-/// No data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Empty;
 

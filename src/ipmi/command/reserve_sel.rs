@@ -6,7 +6,6 @@ use crate::ipmi::{DecodeError, Reader, Wire};
 
 plain_request!(net_fn::STORAGE, 0x42, "Reserve SEL", Response);
 
-/// The reservation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Response {
     /// Its id, for what follows.

@@ -18,7 +18,6 @@ pub struct Request {
 /// What the BMC does about the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tracking {
-    /// Nothing.
     None,
     /// Sends it back to the session that asked.
     Tracked,

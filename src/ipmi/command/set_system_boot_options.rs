@@ -27,7 +27,6 @@ pub enum Parameter {
     Acknowledge {
         /// Which bits of `data` to write.
         mask: u8,
-        /// The parties.
         data: u8,
     },
     /// 5: what to boot from.
@@ -36,7 +35,6 @@ pub enum Parameter {
     Other {
         /// Parameter number, 0 to 127.
         number: u8,
-        /// Its data.
         data: Vec<u8>,
     },
 }
@@ -80,9 +78,7 @@ pub struct BootFlags {
 pub struct Device(pub u8);
 
 impl Device {
-    /// No override.
     pub const NONE: Self = Self(0x0);
-    /// Network.
     pub const PXE: Self = Self(0x1);
     /// The first hard disk.
     pub const DISK: Self = Self(0x2);
@@ -116,7 +112,6 @@ impl Parameter {
         }
     }
 
-    /// Its data.
     pub fn data(&self) -> Vec<u8> {
         match self {
             Self::SetInProgress(state) => vec![state & 3],

@@ -41,12 +41,13 @@ impl From<Duration> for Age {
 /// Whether the age runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pace {
-    /// It runs.
     Running,
     /// It stands still; the elapsed time runs on.
     Standing,
     /// The task waits for its turn. Its age runs where its time was named by the request.
-    Waiting { runs: bool },
+    Waiting {
+        runs: bool,
+    },
 }
 
 impl Pace {

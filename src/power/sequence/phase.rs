@@ -25,9 +25,16 @@ pub(crate) enum Phase {
     /// Not begun.
     Queued,
     /// Reading the power state, so that a rollback knows where to return.
-    Recording { until: Age, looks: u32, next: Next },
+    Recording {
+        until: Age,
+        looks: u32,
+        next: Next,
+    },
     /// Asking the operating system to shut down.
-    SoftPressing { soft: Soft, next: Next },
+    SoftPressing {
+        soft: Soft,
+        next: Next,
+    },
     /// The operating system is going down, or is not: looking.
     SoftWaiting {
         soft: Soft,
@@ -39,7 +46,10 @@ pub(crate) enum Phase {
         next: Next,
     },
     /// Sending a level.
-    Switching { leg: Leg, next: Next },
+    Switching {
+        leg: Leg,
+        next: Next,
+    },
     /// Looking whether a level came about.
     Watching {
         leg: Leg,
@@ -118,10 +128,16 @@ pub(crate) enum Phase {
         next: Next,
     },
     /// Standing still.
-    Suspended { inner: Box<Self>, look: SlowLook },
+    Suspended {
+        inner: Box<Self>,
+        look: SlowLook,
+    },
     /// The outstanding changing order is being withdrawn; then the control is carried out.
-    Withdrawing { id: OrderId, then: Then, until: Age },
-    /// Over.
+    Withdrawing {
+        id: OrderId,
+        then: Then,
+        until: Age,
+    },
     Ended(Outcome),
 }
 
@@ -263,7 +279,6 @@ pub(crate) struct Signs {
 /// What shows that the machine was off, or started: the surer the later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) enum Restart {
-    /// Nothing.
     #[default]
     NotSeen,
     /// Another restart cause, which some BMCs write down before they act.

@@ -62,7 +62,6 @@ struct StoredIdentity {
     taken_over_by: Option<TaskId>,
 }
 
-/// Who asked.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Requester {

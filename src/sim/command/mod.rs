@@ -19,10 +19,8 @@ use std::net::SocketAddr;
 /// The data of a good response, or the completion code of a refusal.
 pub(super) type Reply = Result<Vec<u8>, u8>;
 
-/// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asker {
-    /// From where.
     pub from: SocketAddr,
     /// The BMC's id of the session, `None` outside of one.
     pub session: Option<u32>,
