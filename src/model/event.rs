@@ -1,7 +1,7 @@
 //! What happens: the stream of events.
 
 use super::words::{Word, words};
-use super::{BatchId, Operation, Power, PowerState, Target, Task, TaskId, TaskState, stamp};
+use super::{BatchId, Operation, Power, PowerState, Target, TaskId, TaskState, stamp};
 use crate::time::WallTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -112,26 +112,6 @@ pub struct TaskNews {
     pub power_state: Option<Word<Power>>,
     /// How it ended, in words.
     pub outcome: Option<String>,
-}
-
-impl From<Task> for TaskNews {
-    fn from(task: Task) -> Self {
-        Self {
-            id: task.id,
-            version: task.version,
-            node_uuid: task.node_uuid,
-            batch: task.batch,
-            operation: task.operation,
-            state: task.state,
-            ended: task.ended,
-            phase: task.phase,
-            step: task.step,
-            steps: task.steps,
-            target_power_state: task.target_power_state,
-            power_state: task.power_state,
-            outcome: task.outcome,
-        }
-    }
 }
 
 words! {
