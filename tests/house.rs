@@ -8,6 +8,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// `tests/README.md` says of each rule which tests hold it.
+#[test]
+fn every_rule_has_tests_that_hold_it_and_each_of_them_exists() {
+    let tests = tests_of_the_source();
+    let (mut held, mut missing) = (BTreeSet::new(), Vec::new());
+    for (line, row, cell) in rows_with(&read("tests/README.md"), "held by") {
+        let number = row[0].split(' ').next().and_then(|word| word.parse().ok());
+        held.insert(number.unwrap_or_else(|| panic!("tests/README.md:{line}: a rule's number")));
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(names.len() >= 3, "tests/README.md:{line}: {names:?}");
+        let gone = names.into_iter().filter(|name| !tests.contains(*name));
+        missing.extend(gone.map(|name| format!("tests/README.md:{line}: no test {name}")));
+    }
+    assert_eq!(held, rules_of(&read("docs/design.md")));
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 #[test]
 fn every_rule_that_the_source_names_is_in_the_design() {
     let rules = rules_of(&read("docs/design.md"));
