@@ -12,7 +12,7 @@ use super::schedule;
 use super::tasks::Tasks;
 use crate::bmc::vocabulary::{Order, OrderId, Reading, Report};
 use crate::entropy::Entropy;
-use crate::model::TaskId;
+use crate::model::{Power, TaskId};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -23,6 +23,16 @@ pub(super) struct Ahead {
     asked_at: Instant,
     /// What it found.
     found: Option<Report>,
+}
+
+impl Ahead {
+    /// The power state that it found.
+    pub(super) fn power(&self) -> Option<Power> {
+        match self.found {
+            Some(Report::Accepted(Reading::Power(power))) => Some(power),
+            Some(Report::Accepted(_) | Report::Refused(_) | Report::Unanswered(_)) | None => None,
+        }
+    }
 }
 
 /// A reading is not taken up that was asked for longer ago: a task that had to wait looks for

@@ -27,8 +27,12 @@ pub(super) struct Batch {
     ranks: BTreeMap<TaskId, usize>,
     /// What the last control of the batch was answered by those of its tasks that refused it.
     refusals: BTreeMap<TaskId, String>,
-    /// When its last task began.
-    pub(super) last_start: Option<Instant>,
+    /// When the last of its tasks began that had something to do as far as was known, and which one
+    /// that was.
+    last_start: Option<Instant>,
+    last_begun: Option<TaskId>,
+    /// When the last of its tasks had its turn to change something.
+    last_turn: Option<Instant>,
     /// So many of its members, from the first on, have ended: they are not looked at again with
     /// each end.
     ended: usize,
@@ -96,6 +100,8 @@ impl Batch {
             version: 1,
             refusals: BTreeMap::new(),
             last_start: None,
+            last_begun: None,
+            last_turn: None,
             ended: 0,
             ranks: ranks.map(|member| (member.task, member.rank)).collect(),
             record,
@@ -165,17 +171,54 @@ impl Batch {
         self.record.ended_at.is_some()
     }
 
-    /// Whether this task may begin, as far as its batch is concerned.
-    pub(super) fn allows(&self, room: &Room, task: TaskId, places: usize, now: Instant) -> Allowed {
+    /// Whether this task may begin, as far as its batch is concerned. The stagger is for what
+    /// changes something: whoever has nothing to do waits for nobody, and nobody for him.
+    pub(super) fn allows(&self, room: &Room, task: &Task, places: usize, now: Instant) -> Allowed {
         let record = &self.record;
-        let rank = self.ranks.get(&task).copied().unwrap_or(0);
+        let rank = self.ranks.get(&task.identity.id).copied().unwrap_or(0);
         if room.open_rank.is_some_and(|open| open < rank) {
             return Allowed::GroupFirst;
         }
         if room.running as usize >= self.most(places) {
             return Allowed::NoRoom;
         }
-        Allowed::From(self.last_start.map_or(now, |last| last + record.stagger))
+        let last = self.last_start.filter(|_| !task.has_nothing_to_do());
+        Allowed::From(last.map_or(now, |last| last + record.stagger))
+    }
+
+    /// A task of it has begun that has something to do, as far as is known.
+    pub(super) fn begun(&mut self, task: TaskId, now: Instant) {
+        self.last_start = Some(now);
+        self.last_begun = Some(task);
+    }
+
+    /// A task of it has ended without its turn: the next one need not wait because of it.
+    pub(super) fn needed_no_turn(&mut self, task: TaskId) {
+        if self.last_begun == Some(task) {
+            self.last_start = self.last_turn;
+        }
+    }
+
+    /// From when on the next of its tasks may change something; at once where its tasks need not be
+    /// apart.
+    pub(super) fn next_turn(&self) -> Option<Instant> {
+        let last = self.last_turn.filter(|_| !self.record.stagger.is_zero())?;
+        Some(last + self.record.stagger)
+    }
+
+    /// A task of it changes something now.
+    pub(super) fn had_turn(&mut self, now: Instant) {
+        self.last_turn = Some(now);
+    }
+
+    /// These of its tasks are known: when a former life began the last one, and when one had its
+    /// turn last.
+    pub(super) fn take_up(&mut self, tasks: &[&Task], at: Moment) {
+        let then = |wall: WallTime| at.now.before(at.age(wall));
+        let begun = tasks.iter().filter_map(|task| task.identity.started_at);
+        let changed = tasks.iter().filter_map(|task| task.had_turn_by(at.wall));
+        self.last_start = begun.max().map(then);
+        self.last_turn = changed.max().map(then);
     }
 
     /// How many of its tasks may be under way. Machines that are to come on again need a place
@@ -200,13 +243,13 @@ impl Batch {
     pub(super) fn reason(
         &self,
         room: &Room,
-        task: TaskId,
+        task: &Task,
         places: usize,
         now: Instant,
     ) -> Option<String> {
         match self.allows(room, task, places, now) {
             Allowed::From(at) if at <= now => None,
-            Allowed::From(_) => Some("the stagger of its batch".to_owned()),
+            Allowed::From(_) => Some(STAGGER.to_owned()),
             Allowed::GroupFirst => Some("the group before it in its batch".to_owned()),
             Allowed::NoRoom => Some(match self.most(places) {
                 1 => "the only place of its batch".to_owned(),
@@ -363,6 +406,9 @@ pub(super) fn bytes_of(members: usize, left_out: &[LeftOut]) -> usize {
     members * member + left_out.len() * (size_of::<LeftOut>() + 2 * ALLOCATED) + why
 }
 
+/// What waits for the distance between the tasks of a batch.
+pub(super) const STAGGER: &str = "the stagger of its batch";
+
 /// About what a short text takes beside its place.
 const ALLOCATED: usize = 48;
 
@@ -448,6 +494,7 @@ fn order_of<'a>(request: &'a BatchStart, settings: &'a RackSettings) -> (&'a [St
 mod tests {
     use super::super::tests::{at, batch_record, id, inventory, secs, task};
     use super::*;
+    use crate::model::Power;
 
     fn batch(max_parallel: u32, on_failure: OnFailure, ranks: &[usize]) -> Batch {
         Batch::restore(batch_record(
@@ -496,9 +543,34 @@ mod tests {
         let room = batch.room(find, &BTreeSet::new());
         assert_eq!(room.running, 0);
         assert_eq!(
-            batch.allows(&room, id(2), 16, at(1).now),
+            batch.allows(&room, &second, 16, at(1).now),
             Allowed::From(at(1).now)
         );
+    }
+
+    #[test]
+    fn whoever_has_nothing_to_do_waits_for_no_stagger_and_leaves_its_place_to_the_next() {
+        let record = batch_record(id(9), 0, secs(7), OnFailure::Continue, &[0, 0]);
+        let mut batch = Batch::restore(record);
+        let (mut idle, busy) = (task(1, Operation::PowerOff), task(2, Operation::PowerOff));
+        idle.sequence.observe_power(Power::Off, at(1).now);
+        let allowed = |batch: &Batch, task: &Task, second| {
+            batch.allows(&Room::default(), task, 16, at(second).now)
+        };
+        batch.begun(id(3), at(10).now);
+        assert_eq!(
+            allowed(&batch, &idle, 12),
+            Allowed::From(at(12).now),
+            "nothing is to be sent"
+        );
+        assert_eq!(allowed(&batch, &busy, 12), Allowed::From(at(17).now));
+        batch.needed_no_turn(id(1));
+        assert_eq!(allowed(&batch, &busy, 12), Allowed::From(at(17).now));
+        batch.needed_no_turn(id(3));
+        assert_eq!(allowed(&batch, &busy, 12), Allowed::From(at(12).now));
+        assert_eq!(batch.next_turn(), None);
+        batch.had_turn(at(20).now);
+        assert_eq!(batch.next_turn(), Some(at(27).now));
     }
 
     #[test]

@@ -439,8 +439,17 @@ impl Rack {
         let bytes = batch::bytes_of(members.len() - left_out.len(), &left_out);
         self.tasks.make_room(bytes, &mut self.ledger)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
-        let made = self.make_members(id, members, &left_out, &request, &who, at);
-        let tasks = made.iter().map(|member| member.task).collect();
+        let each = Request {
+            operation: request.operation,
+            options: &request.options,
+            who: &who,
+            batch: Some(id),
+            took_over: None,
+        };
+        let made = self.make_members(members, &left_out, &each, at);
+        let tasks: Vec<TaskId> = made.iter().map(|member| member.task).collect();
+        // Who has nothing to do need not wait for the others.
+        let looks = !request.stagger.is_zero() && request.operation.ends_in_a_state();
         self.tasks
             .insert_batch(Batch::new(id, request, who, at.wall, made, left_out));
         self.tasks.save_batch(id, &mut self.ledger);
@@ -449,18 +458,19 @@ impl Rack {
             format!("batch {} begun", Short::batch(id)),
             at,
         );
-        self.ledger.admit(tasks, call, Reply::Batch(id));
+        self.ledger.admit(tasks.clone(), call, Reply::Batch(id));
+        for task in tasks.into_iter().filter(|_| looks) {
+            self.look_ahead(task, at);
+        }
         Ok(())
     }
 
-    /// The tasks of a batch, of those that are not left out.
+    /// The tasks of a batch, one for each node that is not left out.
     fn make_members(
         &mut self,
-        id: BatchId,
         members: Vec<(NodeId, usize)>,
         left_out: &[LeftOut],
-        start: &BatchStart,
-        who: &Who,
+        request: &Request<'_>,
         at: Moment,
     ) -> Vec<Member> {
         let mut made = Vec::new();
@@ -469,14 +479,7 @@ impl Rack {
             if left_out.iter().any(|left| Some(left.node.as_str()) == name) {
                 continue;
             }
-            let request = Request {
-                operation: start.operation,
-                options: &start.options,
-                who,
-                batch: Some(id),
-                took_over: None,
-            };
-            let task = self.make_task(node, &request, at);
+            let task = self.make_task(node, request, at);
             if let Some(task) = task.and_then(|task| self.tasks.get(task)) {
                 let (node, task) = (task.identity.node.clone(), task.identity.id);
                 made.push(Member { node, task, rank });

@@ -4,7 +4,7 @@ use super::clock::Moment;
 use super::node::Node;
 use super::views::Snapshot;
 use crate::bmc::{Listed, PresenceAnswer};
-use crate::model::{Explanation, Fact, Failure, Trace};
+use crate::model::{Explanation, Fact, Failure, Trace, Trouble};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 
@@ -209,7 +209,7 @@ fn health(node: &Node, now: Instant) -> Vec<Fact> {
         let words = trouble.words();
         facts.push(fact(
             "trouble",
-            match text.contains(words) {
+            match text.contains(words) || trouble == Trouble::Locked {
                 true => text.to_owned(),
                 false => format!("{words}: {text}"),
             },

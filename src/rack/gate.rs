@@ -9,7 +9,7 @@ use super::permit::{Permission, Succession};
 use super::settings::{MaintenancePolicy, RackSettings};
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::OrderId;
-use crate::model::{self, TaskId};
+use crate::model::{self, BatchId, TaskId};
 use crate::time::Instant;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) struct Gate {
     next_wire: Instant,
     /// Orders that wait to be written down; those that bring a machine back on stand first.
     waiting: VecDeque<(Turn, OrderId)>,
+    /// Orders that wait for the stagger of their batch, and from when on each may go.
+    apart: Vec<Apart>,
     /// First datagrams that came too early, because a session opened at an unlucky moment.
     held: VecDeque<Outgoing>,
     /// The power-on whose first datagram left last.
@@ -47,6 +49,14 @@ pub(super) struct Gate {
 pub(super) struct Pause {
     pub(super) hold: model::Hold,
     pub(super) tasks: BTreeSet<TaskId>,
+}
+
+/// An order that waits for the stagger of its batch.
+#[derive(Clone, Copy, Debug)]
+struct Apart {
+    batch: BatchId,
+    order: OrderId,
+    from: Instant,
 }
 
 /// Whose turn comes first.
@@ -79,6 +89,7 @@ impl Gate {
             next_order: start,
             next_wire: start,
             waiting: VecDeque::new(),
+            apart: Vec::new(),
             held: VecDeque::new(),
             passed: None,
             look_again: None,
@@ -178,6 +189,45 @@ impl Gate {
         self.next_order = now + self.stagger;
     }
 
+    /// Whether an order changes something now, as far as the stagger of its batch is concerned:
+    /// `true` takes its turn, with `false` it waits for it here.
+    pub(super) fn stands_apart(
+        &mut self,
+        batch: BatchId,
+        order: OrderId,
+        from: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let from = from.unwrap_or(now);
+        let first = self.apart.iter().all(|other| other.batch != batch);
+        let goes = first && from <= now;
+        if !goes {
+            self.apart.push(Apart { batch, order, from });
+        }
+        goes
+    }
+
+    /// An order that waited for the stagger of its batch, and the batch.
+    pub(super) fn next_apart(&mut self, now: Instant) -> Option<(BatchId, OrderId)> {
+        let due = self.apart.iter().position(|waits| waits.from <= now)?;
+        let Apart { batch, order, .. } = self.apart.remove(due);
+        Some((batch, order))
+    }
+
+    /// Another order of the batch has changed something: the next one may from then on.
+    pub(super) fn keep_apart(&mut self, batch: BatchId, from: Option<Instant>) {
+        let of_batch = self.apart.iter_mut().filter(|waits| waits.batch == batch);
+        let from = from.into_iter();
+        of_batch
+            .zip(from.cycle())
+            .for_each(|(waits, from)| waits.from = from);
+    }
+
+    /// Whether an order waits for the stagger of its batch.
+    pub(super) fn is_apart(&self, order: OrderId) -> bool {
+        self.apart.iter().any(|waits| waits.order == order)
+    }
+
     /// A datagram of a power-on is to leave: the first one comes back where it has to wait for its
     /// turn. A later copy takes the place of the one before it: only one of them leaves.
     pub(super) fn pass(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
@@ -212,6 +262,7 @@ impl Gate {
     /// An order is not wanted any more.
     pub(super) fn forget(&mut self, order: OrderId) {
         self.waiting.retain(|(_, waiting)| *waiting != order);
+        self.apart.retain(|waits| waits.order != order);
         self.permission.forget(order);
         self.drop_held(order);
     }
@@ -234,7 +285,9 @@ impl Gate {
         // Where all places are taken, the end of one is waited for, and no time.
         let waiting = (self.permission.held() && self.waits_for_time()).then_some(self.next_order);
         let permit = self.permission.next();
-        [self.look_again, held, waiting, permit]
+        let apart = self.apart.iter().filter(|_| !self.is_still());
+        let apart = apart.map(|waits| waits.from).min();
+        [self.look_again, held, waiting, apart, permit]
             .into_iter()
             .flatten()
             .min()
@@ -310,6 +363,29 @@ mod tests {
         assert!(!gate.take_turn(Turn::New, OrderId(3), at(38).now));
         gate.full = true;
         assert_eq!(gate.next_turn(at(99).now), None);
+    }
+
+    #[test]
+    fn orders_of_a_batch_wait_for_its_stagger_one_after_the_other() {
+        let (mut gate, batch, other) = (gate(4), BatchId::from_u128(1), BatchId::from_u128(2));
+        let due = |second| Some(at(second).now);
+        assert!(gate.stands_apart(batch, OrderId(1), None, at(10).now));
+        for order in [2, 3, 4] {
+            assert!(!gate.stands_apart(batch, OrderId(order), due(17), at(11).now));
+        }
+        assert!(gate.stands_apart(other, OrderId(5), due(9), at(11).now));
+        gate.forget(OrderId(2));
+        assert_eq!(gate.next(), due(17));
+        assert_eq!(gate.next_apart(at(16).now), None);
+        assert_eq!(gate.next_apart(at(17).now), Some((batch, OrderId(3))));
+        gate.keep_apart(batch, due(24));
+        assert_eq!(gate.next_apart(at(23).now), None);
+        assert!(gate.is_apart(OrderId(4)) && !gate.is_apart(OrderId(3)));
+        assert!(
+            !gate.stands_apart(batch, OrderId(6), due(20), at(23).now),
+            "behind another"
+        );
+        assert_eq!(gate.next_apart(at(24).now), Some((batch, OrderId(4))));
     }
 
     #[test]

@@ -4,16 +4,18 @@
 //! Each function is handed exactly the parts that it touches. Reports and the ends of tasks are the
 //! turn's.
 
+use super::batch::Batch;
 use super::clock::Moment;
 use super::gate::Gate;
 use super::inventory::{Inventory, NodeId};
 use super::ledger::{Ledger, Owner};
 use super::outbox::Outbox;
+use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::{Order, OrderId, Report, Silence};
 use crate::entropy::Entropy;
-use crate::model::{Delivery, TaskId, Trouble};
+use crate::model::{BatchId, Delivery, TaskId, TaskState, Trouble};
 use crate::time::Instant;
 
 /// The BMC is asked for the power state of its node.
@@ -76,6 +78,88 @@ pub(super) fn has_turn(
     goes
 }
 
+/// An order of a task that changes something is written down, or waits for what has to come first.
+pub(super) fn set_out(
+    order: OrderId,
+    inventory: &mut Inventory,
+    tasks: &mut Tasks,
+    ledger: &mut Ledger,
+    gate: &mut Gate,
+    at: Moment,
+) {
+    if stands_apart(order, tasks, ledger, gate, at.now) {
+        go(order, inventory, tasks, ledger, gate, at);
+    }
+}
+
+/// The same, where it need not wait for its batch. Whether it is written down.
+fn go(
+    order: OrderId,
+    inventory: &mut Inventory,
+    tasks: &mut Tasks,
+    ledger: &mut Ledger,
+    gate: &mut Gate,
+    at: Moment,
+) -> bool {
+    let open = ledger.get(order);
+    let Some((id, open)) = open.and_then(|open| Some((open.owner.task()?, open))) else {
+        return false;
+    };
+    let inrush = open.order.draws_inrush();
+    if !inrush && !gate.permission.holds(at.now) {
+        keep(id, order, tasks, gate, at.now);
+        return false;
+    }
+    let goes = !inrush || has_turn(id, order, tasks, ledger, gate, at.now);
+    goes && write_ahead(order, inventory, tasks, ledger, at)
+}
+
+/// Whether an order need not wait for the stagger of its batch. The first one that changes the
+/// power of a node takes the node's turn there; else it waits, and its task's patience with it.
+fn stands_apart(
+    order: OrderId,
+    tasks: &mut Tasks,
+    ledger: &Ledger,
+    gate: &mut Gate,
+    now: Instant,
+) -> bool {
+    let open = ledger.get(order).filter(|open| open.order.changes_power());
+    let Some(id) = open.and_then(|open| open.owner.task()) else {
+        return true;
+    };
+    let waits = |task: &Task| !task.had_turn && task.state() == TaskState::Running;
+    let task = tasks.get(id).filter(|task| waits(task));
+    let Some(batch) = task.and_then(|task| task.identity.batch) else {
+        return true;
+    };
+    let from = tasks.batch(batch).and_then(Batch::next_turn);
+    let goes = gate.stands_apart(batch, order, from, now);
+    match tasks.get_mut(id) {
+        Some(task) if !goes => task.sequence.await_turn(true, now),
+        _ => has_its_turn(batch, order, tasks, ledger, gate, now),
+    }
+    goes
+}
+
+/// The first order of a node of the batch goes, and the next node's waits for the stagger.
+fn has_its_turn(
+    batch: BatchId,
+    order: OrderId,
+    tasks: &mut Tasks,
+    ledger: &Ledger,
+    gate: &mut Gate,
+    now: Instant,
+) {
+    let task = ledger.get(order).and_then(|open| open.owner.task());
+    if let Some(task) = task.and_then(|task| tasks.get_mut(task)) {
+        task.had_turn = true;
+    }
+    if let Some(of) = tasks.batch_mut(batch) {
+        of.had_turn(now);
+        gate.keep_apart(batch, of.next_turn());
+    }
+}
+
 /// An order that changes something waits until the permit holds, and its task's patience with it.
 pub(super) fn keep(id: TaskId, order: OrderId, tasks: &mut Tasks, gate: &mut Gate, now: Instant) {
     gate.permission.keep(order);
@@ -93,6 +177,15 @@ pub(super) fn give_turns(
     at: Moment,
 ) {
     let still = gate.is_still();
+    while !still && let Some((batch, order)) = gate.next_apart(at.now) {
+        has_its_turn(batch, order, tasks, ledger, gate, at.now);
+        let node = ledger.get(order).map(|open| open.node);
+        if go(order, inventory, tasks, ledger, gate, at)
+            && let Some(node) = node
+        {
+            set_timer(node, inventory, tasks);
+        }
+    }
     while let Some(order) = gate.permission.next_kept(at.now).filter(|_| !still) {
         let node = ledger.get(order).map(|open| open.node);
         if write_ahead(order, inventory, tasks, ledger, at)

@@ -262,10 +262,14 @@ impl Timetable {
         }
     }
 
-    /// The beginning of the next node, which takes so long.
+    /// The beginning of the next node, which takes so long. One that takes no time has nothing to
+    /// do: it waits for no stagger, and nobody for it.
     fn place(&mut self, rank: usize, takes: Duration) -> Duration {
         if rank != self.rank {
             (self.rank, self.free) = (rank, self.end);
+        }
+        if takes.is_zero() {
+            return self.free;
         }
         let mut begins = self.last.map_or(Duration::ZERO, |last| last + self.apart);
         begins = begins.max(self.free);
@@ -404,6 +408,12 @@ mod tests {
         assert_eq!(begins(&mut table(2, 0), &nodes), [0, 0, 10, 60]);
         assert_eq!(begins(&mut table(2, 5), &nodes), [0, 5, 15, 60]);
         assert_eq!(begins(&mut table(9, 5), &nodes), [0, 5, 10, 15]);
+    }
+
+    #[test]
+    fn a_node_with_nothing_to_do_is_told_at_once_and_keeps_nobody_waiting() {
+        let nodes = [(0, 60), (0, 0), (0, 60), (0, 0), (1, 0), (1, 60)];
+        assert_eq!(begins(&mut table(9, 5), &nodes), [0, 0, 5, 0, 65, 65]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! What really keeps a task from beginning is decided in `schedule`, and told here.
 
-use super::node::Node;
+use super::batch::STAGGER;
 use super::schedule::Rooms;
 use super::task::Task;
 use super::views::Snapshot;
@@ -27,14 +27,16 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
                 (None, None) => None,
             };
         }
-        _ if rack.ledger.unwritten_of(identity.id).is_some() => {
-            let why = rack.gate.permission.why(rack.at.now);
-            return Some(why.unwrap_or_else(|| match rack.gate.full {
-                true => a_place(rack),
-                false => "its turn among the rack's power-ons".to_owned(),
-            }));
+        _ => {
+            return rack.ledger.unwritten_of(identity.id).map(|order| {
+                let why = rack.gate.permission.why(rack.at.now);
+                why.unwrap_or_else(|| match (rack.gate.is_apart(order), rack.gate.full) {
+                    (true, _) => STAGGER.to_owned(),
+                    (false, true) => a_place(rack),
+                    (false, false) => "its turn among the rack's power-ons".to_owned(),
+                })
+            });
         }
-        _ => return None,
     }
     if let Some(pause) = pause {
         return Some(format!("the end of {}", pause_in_words(&pause.hold)));
@@ -55,7 +57,7 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     let batch = identity.batch;
     if let Some(batch) = batch.and_then(|batch| rack.tasks.batch(batch)) {
         let room = rooms.of(batch.id(), rack.tasks);
-        if let Some(reason) = batch.reason(room, identity.id, rack.gate.places, rack.at.now) {
+        if let Some(reason) = batch.reason(room, task, rack.gate.places, rack.at.now) {
             return Some(reason);
         }
     }

@@ -187,8 +187,10 @@ impl TaskRecord {
             resuming: self.resuming,
             returning: self.returning,
             nmi_call: None,
+            had_turn: false,
             journaled: None,
         };
+        task.had_turn = task.has_left();
         // What ended only now, because its time was over before the daemon was, is still to be
         // noted.
         if had_ended {

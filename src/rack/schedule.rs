@@ -108,7 +108,7 @@ fn may_begin(task: &Task, tasks: &Tasks, inventory: &Inventory, gate: &Gate, now
         return May::From(now);
     };
     let room = tasks.room_as_counted(batch);
-    match batch.allows(&room, identity.id, gate.places, now) {
+    match batch.allows(&room, task, gate.places, now) {
         Allowed::From(at) => May::From(now.max(at)),
         Allowed::GroupFirst => May::NotYet,
         Allowed::NoRoom => May::BatchFull,
@@ -165,7 +165,8 @@ mod tests {
             let batch = task.identity.batch;
             assert!(task.go_on(at(second)));
             if let Some(batch) = batch {
-                self.tasks.batch_mut(batch).unwrap().last_start = Some(at(second).now);
+                let batch = self.tasks.batch_mut(batch).unwrap();
+                batch.begun(id(number), at(second).now);
             }
         }
 
@@ -312,6 +313,20 @@ mod tests {
         rack.begin(1, 10);
         assert_eq!(rack.next(12), Next::Wait(Some(at(17).now)));
         assert_eq!(rack.next(17), Next::Begin(id(2)));
+    }
+
+    #[test]
+    fn who_has_nothing_to_do_is_found_behind_those_who_wait_for_the_stagger() {
+        let mut rack = Rack::new(&[Operation::PowerOff; 4], &settings(9, 0));
+        rack.batch(0, 7, &[0, 0, 0, 1]);
+        for number in [3, 4] {
+            let task = rack.tasks.get_mut(id(number)).unwrap();
+            task.sequence.observe_power(Power::Off, at(1).now);
+        }
+        rack.begin(1, 10);
+        assert_eq!(rack.next(12), Next::Begin(id(3)));
+        rack.begin(3, 12);
+        assert_eq!(rack.next(12), Next::Wait(Some(at(19).now)), "another group");
     }
 
     #[test]

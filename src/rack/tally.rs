@@ -16,17 +16,27 @@ pub(super) struct Tally {
     /// Those that somebody had in hand since they were counted.
     stirred: BTreeSet<TaskId>,
     counted: BTreeMap<TaskId, Counted>,
-    /// Those that wait for their beginning, or are to go on, by the batch that is asked.
-    queues: BTreeMap<Option<BatchId>, BTreeSet<TaskId>>,
+    /// Those that wait for their beginning, or are to go on.
+    queues: BTreeMap<Queue, BTreeSet<TaskId>>,
     drawing: usize,
     under_way: BTreeMap<BatchId, u32>,
+}
+
+/// Of those that stand in one queue nobody may go before the first one is let go, but where
+/// something else than his batch keeps that one back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+struct Queue {
+    /// The batch that is asked; `None` for all whom no batch keeps back.
+    batch: Option<BatchId>,
+    /// Whether they have nothing to do, and so need not wait for the stagger.
+    idle: bool,
 }
 
 /// What is counted of one task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Counted {
-    /// The queue that it stands in: that of its batch, or of all whom no batch keeps back.
-    queue: Option<Option<BatchId>>,
+    /// The queue that it stands in.
+    queue: Option<Queue>,
     /// Whether it draws inrush current.
     draws: bool,
     /// The batch of which it is under way.
@@ -37,9 +47,10 @@ impl Counted {
     fn of(task: &Task) -> Self {
         let identity = &task.identity;
         // What goes on has begun before: its batch is not asked again.
-        let asked = identity.batch.filter(|_| !task.wants_place());
+        let batch = identity.batch.filter(|_| !task.wants_place());
+        let idle = batch.is_some() && task.has_nothing_to_do();
         Self {
-            queue: task.waits().then_some(asked),
+            queue: task.waits().then_some(Queue { batch, idle }),
             draws: task.draws_inrush(),
             under_way: identity.batch.filter(|_| is_under_way(task)),
         }
@@ -136,7 +147,7 @@ impl Tally {
     }
 
     /// Those that wait, all or those after one, each batch's and those whom no batch keeps back
-    /// apart.
+    /// apart, and of a batch's those who have nothing to do.
     pub(super) fn queues(
         &self,
         after: Option<TaskId>,
@@ -202,7 +213,7 @@ mod tests {
             task.control(control, "alice", at(1)).unwrap();
         }
         let counted = Counted::of(&task);
-        assert_eq!(counted.queue, Some(None));
+        assert_eq!(counted.queue, Some(Queue::default()));
         assert_eq!(counted.under_way, None);
     }
 }

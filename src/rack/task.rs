@@ -34,6 +34,9 @@ pub(super) struct Task {
     pub(super) nmi_call: Option<(CallId, Instant)>,
     /// The reading that it begins with, asked for before it began.
     pub(super) ahead: Option<Ahead>,
+    /// Whether it had its turn in the stagger of its batch: with its first order that changes
+    /// power.
+    pub(super) had_turn: bool,
     /// What was journaled last: compared to see whether there is something new.
     pub(super) journaled: Option<Milestone>,
 }
@@ -123,6 +126,7 @@ impl Task {
             returning: None,
             nmi_call: None,
             ahead: None,
+            had_turn: false,
             journaled: None,
         }
     }
@@ -178,6 +182,12 @@ impl Task {
             (false, true) => Turn::WayBack,
             (false, false) => Turn::New,
         }
+    }
+
+    /// Whether it has not begun, and its node was read as it is to be since it was asked for.
+    pub(super) fn has_nothing_to_do(&self) -> bool {
+        let found = self.ahead.as_ref().and_then(Ahead::power);
+        self.sequence.has_nothing_to_do(found)
     }
 
     /// Whether the scheduler is to look at it.
@@ -323,6 +333,16 @@ impl Task {
     pub(super) fn has_left(&self) -> bool {
         let mut sent = self.sequence.sent().iter();
         sent.any(|sent| sent.order.changes_power() && sent.handed)
+    }
+
+    /// When it had its turn to change power, at the latest: the answer to its order tells, or
+    /// nobody does. `None` where it had none.
+    pub(super) fn had_turn_by(&self, wall: WallTime) -> Option<WallTime> {
+        let begun = self.identity.started_at?;
+        let mut sent = self.sequence.sent().iter();
+        let first = sent.find(|sent| sent.order.changes_power() && sent.handed)?;
+        let answered = first.answer.as_ref();
+        Some(answered.map_or(wall, |(at, _)| begun + *at))
     }
 
     /// The power state that it has read last, and when.

@@ -111,6 +111,10 @@ impl Tasks {
             self.tally.stir(id);
             task.identity.ended_at = Some(wall);
             (task.resuming, task.returning) = (None, None);
+            let batch = task.identity.batch.filter(|_| !task.had_turn);
+            if let Some(batch) = batch.and_then(|batch| self.batches.get_mut(&batch)) {
+                batch.needed_no_turn(id);
+            }
             task.log_end();
             self.insert_ended(task);
             self.has_ended = true;
@@ -395,19 +399,17 @@ impl Tasks {
         tasks
     }
 
-    /// What of the tasks has begun in a former life, and when each batch began its last one.
+    /// What each batch has begun in a former life.
     pub(super) fn take_up_batches(&mut self, at: Moment, ledger: &mut Ledger) {
         let mut empty = Vec::new();
         for (id, batch) in &mut self.batches {
             let known = |task| self.active.get(&task).or_else(|| self.ended.get(&task));
             let tasks: Vec<&Task> = batch.tasks().filter_map(known).collect();
-            let begun = tasks.iter().filter_map(|task| task.identity.started_at);
-            let begun = begun.max();
             // One whose tasks are all forgotten says nothing any more.
             if tasks.is_empty() && !batch.tasks().any(|task| self.lost.contains(&task)) {
                 empty.push(*id);
             }
-            batch.last_start = begun.map(|begun| at.now.before(at.age(begun)));
+            batch.take_up(&tasks, at);
         }
         empty.into_iter().for_each(|id| self.drop_batch(id, ledger));
     }

@@ -114,10 +114,11 @@ impl Rack {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        let (batch, node) = (task.identity.batch, task.node);
+        let node = task.node;
+        let batch = task.identity.batch.filter(|_| !task.has_nothing_to_do());
         let begins = task.go_on(at);
         if begins && let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch)) {
-            batch.last_start = Some(at.now);
+            batch.begun(id, at.now);
         }
         let Some(place) = node else { return };
         if let Some(node) = self.inventory.get_mut(place) {
@@ -411,18 +412,16 @@ impl Rack {
             let Some(order) = task.sequence.poll_order(self.ledger.next_id()) else {
                 break;
             };
-            let inrush = order.draws_inrush();
             let leads = task.sequence.leads_to_change();
             let order = self
                 .ledger
                 .enter_leading(node, Owner::Task(id), order, leads);
             if self.ledger.unwritten_of(id).is_none() {
                 self.submit(order, at);
-            } else if !inrush && !self.gate.permission.holds(at.now) {
-                orders::keep(id, order, &mut self.tasks, &mut self.gate, at.now);
-            } else if !inrush || self.has_turn(id, order, at) {
+            } else {
                 let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
-                orders::write_ahead(order, inventory, tasks, &mut self.ledger, at);
+                let (ledger, gate) = (&mut self.ledger, &mut self.gate);
+                orders::set_out(order, inventory, tasks, ledger, gate, at);
             }
         }
         self.note_milestone(id, at);
@@ -689,11 +688,6 @@ impl Rack {
     pub(super) fn submit(&mut self, order: OrderId, at: Moment) {
         let (inventory, ledger) = (&mut self.inventory, &mut self.ledger);
         orders::submit(order, inventory, ledger, at.now, &mut *self.entropy);
-    }
-
-    fn has_turn(&mut self, id: TaskId, order: OrderId, at: Moment) -> bool {
-        let (tasks, gate) = (&mut self.tasks, &mut self.gate);
-        orders::has_turn(id, order, tasks, &self.ledger, gate, at.now)
     }
 
     /// Takes an order back, wherever it is, and says whether it can have left.

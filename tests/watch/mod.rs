@@ -10,6 +10,7 @@
 )]
 
 mod already;
+mod apart;
 mod hard;
 mod machines;
 mod table;
@@ -107,6 +108,8 @@ pub(crate) struct Seen {
     unread_from: Option<usize>,
     /// How often the daemon stood still while the task was under way.
     standstills: u32,
+    /// The order with which it had its turn in the stagger of its batch, and when.
+    turn: Option<(OrderId, Instant)>,
     /// When it ended.
     ended_at: Option<Instant>,
     /// The state of the machine on which its success rests, for as long as nothing else is asked
@@ -127,7 +130,6 @@ struct Issued {
 pub(crate) struct BatchSeen {
     pub max_parallel: u32,
     pub stagger: Duration,
-    last_start: Option<Instant>,
 }
 
 /// See the head of this file.
@@ -137,6 +139,8 @@ pub(crate) struct Watch {
     pub active: BTreeSet<TaskId>,
     pub batches: BTreeMap<BatchId, BatchSeen>,
     issued: BTreeMap<OrderId, Issued>,
+    /// First orders of tasks of batches, which have their turn in the stagger or wait for it.
+    turns: BTreeMap<TaskId, OrderId>,
     refused: BTreeSet<OrderId>,
     /// Places in the list of datagrams.
     seen_left: usize,
@@ -207,6 +211,7 @@ impl Watch {
             self.sessions(world.left[self.seen_left].node, world)?;
             self.seen_left += 1;
         }
+        self.stand_apart(world)?;
         if news {
             self.limits(world)?;
         }
@@ -239,6 +244,7 @@ impl Watch {
                     copies: 0,
                 };
                 self.issued.insert(sent.id, issued);
+                self.turns.insert(id, sent.id);
             }
         }
         let bmc = world.bmc(&record.identity.node);
@@ -270,6 +276,7 @@ impl Watch {
             taken_over_by: None,
             unread_from: None,
             standstills: 0,
+            turn: None,
             ended_at: None,
             rests_on: None,
         });
@@ -281,23 +288,12 @@ impl Watch {
         seen.pass(now, paused);
         seen.gated = record.unsent.is_some();
         seen.state = sequence.state();
-        let begun = before == TaskState::Queued && seen.state == TaskState::Running;
-        let batch = seen.batch;
         seen.is_taken_over(record.identity.taken_over_by, world.left.len())
             .map_err(|why| format!("{id} {why}"))?;
         if seen.state.is_end() {
             self.active.remove(&id);
         } else {
             self.active.insert(id);
-        }
-        if let Some(batch) = batch
-            .filter(|_| begun)
-            .and_then(|id| self.batches.get_mut(&id))
-        {
-            let last = batch.last_start.replace(now);
-            if last.is_some_and(|last| now - last < batch.stagger) {
-                return Err(format!("{id} began too soon after another of its batch"));
-            }
         }
         self.took_over(id, record.identity.took_over)?;
         if !before.is_end() && self.tasks[&id].state.is_end() {
@@ -575,9 +571,7 @@ impl Watch {
             .filter(|(_, seen)| !seen.state.is_end())
             .map(|(id, _)| *id)
             .collect();
-        self.batches
-            .values_mut()
-            .for_each(|batch| batch.last_start = None);
+        self.forget_turns();
         // The disk may have more tasks under way than a newer configuration allows.
         self.reloaded();
         Ok(())
@@ -587,7 +581,6 @@ impl Watch {
         let seen = BatchSeen {
             max_parallel,
             stagger,
-            last_start: None,
         };
         self.batches.insert(id, seen);
     }

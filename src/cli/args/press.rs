@@ -131,7 +131,7 @@ pub(crate) struct Press {
     /// How many nodes at once; as many as the rack allows where 0.
     #[arg(long, visible_alias = "fanout", value_name = "N")]
     pub max_parallel: Option<u32>,
-    /// Time between the starts of two nodes.
+    /// Time between two nodes that are sent something; one that needs nothing waits for none.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub stagger: Option<Duration>,
     /// What a failure means for the nodes that have not begun.

@@ -310,8 +310,7 @@ impl Sequence {
             // Nothing was sent and what was asked for is there already, as far as the first reading
             // says.
             Phase::Queued | Phase::Recording { .. } => match (operation, knowledge.power) {
-                (Operation::PowerOn, Some(Power::On))
-                | (Operation::PowerOff | Operation::SoftPowerOff, Some(Power::Off)) => None,
+                (operation, Some(power)) if is_as_asked(operation, power) => None,
                 (Operation::SoftReboot, Some(Power::Off)) => Some(Target::PowerOn),
                 _ => Some(first),
             },
@@ -350,6 +349,14 @@ impl Sequence {
             | Phase::Explaining { .. }
             | Phase::Withdrawing { .. } => Some(first),
         }
+    }
+
+    /// Whether it has not begun, and the node is as it was asked for already: as it was read last,
+    /// or else as it was `found`.
+    pub fn has_nothing_to_do(&self, found: Option<Power>) -> bool {
+        let power = self.knowledge.power.or(found);
+        let is_as_asked = |power| is_as_asked(self.knowledge.operation, power);
+        self.phase == Phase::Queued && power.is_some_and(is_as_asked)
     }
 
     /// Where it stands.
@@ -649,6 +656,25 @@ impl Sequence {
         {
             self.withdrawn.push_back(id);
         }
+    }
+}
+
+/// Whether a node in that state is as the operation wants it.
+fn is_as_asked(operation: Operation, power: Power) -> bool {
+    match (operation, power) {
+        (Operation::PowerOn, Power::On)
+        | (Operation::PowerOff | Operation::SoftPowerOff, Power::Off) => true,
+        (
+            Operation::PowerOn
+            | Operation::PowerOff
+            | Operation::SoftPowerOff
+            | Operation::Reboot
+            | Operation::SoftReboot
+            | Operation::Cycle
+            | Operation::Reset
+            | Operation::InjectNmi,
+            Power::On | Power::Off,
+        ) => false,
     }
 }
 

@@ -1,0 +1,71 @@
+//! The stagger of a batch: the first orders of its tasks that change power have their turn one
+//! after the other, so far apart.
+//!
+//! Who has nothing to send needs no turn, so that the beginnings of tasks are as close as they
+//! like. A turn is no datagram: an order that had its turn may wait for a place, the disk or a
+//! session afterwards, and leave close to another one.
+
+use super::Watch;
+use crate::world::World;
+use rackbmcd::bmc::vocabulary::OrderId;
+use rackbmcd::model::{TaskId, TaskState};
+use rackbmcd::rack::call::{Answer, Call, Look};
+
+impl Watch {
+    /// Looks who has had his turn in this instant.
+    pub(super) fn stand_apart(&mut self, world: &mut World) -> Result<(), String> {
+        for (id, order) in std::mem::take(&mut self.turns) {
+            let Some(seen) = self.tasks.get(&id) else {
+                continue;
+            };
+            let running = seen.state == TaskState::Running;
+            let Some(batch) = seen.batch.filter(|_| running && seen.turn.is_none()) else {
+                continue;
+            };
+            if waits_for_stagger(id, world) {
+                self.turns.insert(id, order);
+                continue;
+            }
+            let stagger = self.batches.get(&batch).map(|batch| batch.stagger);
+            let others = self.tasks.values().filter(|seen| seen.batch == Some(batch));
+            let last = others.filter_map(|seen| seen.turn).map(|(_, at)| at).max();
+            let apart = last.map(|last| world.now - last);
+            if apart.is_some_and(|apart| Some(apart) < stagger) {
+                return Err(format!(
+                    "{id} changed something {apart:?} after another of its batch, which is to be {stagger:?} apart"
+                ));
+            }
+            let now = world.now;
+            self.tasks
+                .entry(id)
+                .and_modify(|seen| seen.turn = Some((order, now)));
+        }
+        Ok(())
+    }
+
+    /// The next life knows of a turn where something has left with it.
+    pub(super) fn forget_turns(&mut self) {
+        self.turns.clear();
+        let issued = &self.issued;
+        let left = |order: &OrderId| {
+            issued
+                .get(order)
+                .is_some_and(|issued| issued.first_left.is_some())
+        };
+        for seen in self.tasks.values_mut() {
+            seen.turn.take_if(|(order, _)| !left(order));
+        }
+    }
+}
+
+/// So the task says.
+fn waits_for_stagger(id: TaskId, world: &mut World) -> bool {
+    if !world.is_running() {
+        return false;
+    }
+    let call = world.ask(Call::Look(Look::Task(id)));
+    match world.take_answer(call) {
+        Some(Ok(Answer::Task(view))) => view.phase.ends_with("the stagger of its batch"),
+        _ => false,
+    }
+}
