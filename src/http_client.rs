@@ -177,8 +177,14 @@ async fn respond(
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> Result<http::Response<Incoming>, Fault> {
-    let broken =
-        |e: hyper::Error| Fault::Broken(format!("the connection broke before an answer came: {e}"));
+    let broken = |error: hyper::Error| {
+        let told = "the connection broke before an answer came";
+        let ended = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
+        Fault::Broken(match ended {
+            true => told.to_owned(),
+            false => format!("{told}: {error}"),
+        })
+    };
     sender.ready().await.map_err(broken)?;
     sender.send_request(request).await.map_err(broken)
 }

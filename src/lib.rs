@@ -28,6 +28,7 @@
 //! | [`sim`] | simulated BMCs, machines and unkind links, written from the BMC's side | only `time`, `entropy` |
 //! | [`cli`] | `rackbmc`: a client like any other | `api::audit`, `api::ironic::target`, `nodeset`, `base64`, `http_client` |
 //! | `cli::check_bmcs` | the BMCs of a configuration are looked at | `cli`, `config`, `ipmi`, `rack::settings` |
+//! | `cli::setup` | a first configuration, as the daemon would take it | `cli`, `config` |
 //! | `cli::discover` | a network is asked for its BMCs | `cli`, `session`, `ipmi` |
 //! | `cli::sim`, `cli::demo` | commands that carry a simulated rack with them | `cli`, `api`, `sim`, `ipmi` |
 //! | `cli::fleet` | many racks from one prompt: their daemons asked side by side | `cli`, `config`, `nodeset`, `http_client`, `etcd`, `etcd_client`, `tenure` |

@@ -220,6 +220,64 @@ fn a_first_configuration_is_asked_for_and_the_password_is_not_shown() {
     assert_eq!(again.ends_clean("a second time"), Some(1));
 }
 
+/// One answer after the other, each to the question that stands last.
+fn answer(console: &mut Console, answers: &[(&str, &str)]) {
+    for (question, answer) in answers {
+        console.waits_for(question, |text| {
+            text.trim_end()
+                .lines()
+                .last()
+                .is_some_and(|line| line.starts_with(question))
+        });
+        while (question.starts_with("Password") || question.starts_with("The same"))
+            && !console.is_raw()
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        console.press(&format!("{answer}\r"));
+    }
+}
+
+#[test]
+fn what_the_daemon_would_refuse_is_asked_for_again_and_not_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = folder.path().to_str().expect("text");
+    let mut console = Console::start(&command(&["init", "--directory", directory]), 100, 80);
+    for (nodes, addresses, user, why) in [
+        (
+            "n[1-2]",
+            "10.0.7.[3,3]",
+            "admin",
+            "the address 10.0.7.3 port 623 is taken",
+        ),
+        ("n1", "10.0.7.0/24", "admin", "10.0.7.0/24"),
+        ("t:7k3f9", "10.0.7.1", "admin", "t:7k3f9"),
+        ("n1", "10.0.7.1", "administrator-of-it", "16"),
+    ] {
+        answer(
+            &mut console,
+            &[
+                ("Name of the rack", "r7"),
+                ("Names of the nodes", nodes),
+                ("Addresses of their BMCs", addresses),
+                ("UDP port", ""),
+                ("User that the BMCs know", user),
+                ("Password of", "hunter7"),
+                ("The same again", "hunter7"),
+            ],
+        );
+        console.waits_for(why, |text| {
+            let again = text.rfind("once more from the beginning");
+            again.is_some_and(|again| text[..again].contains(why))
+        });
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            0
+        );
+    }
+    drop(console);
+}
+
 #[test]
 fn every_bmc_of_a_configuration_is_checked_with_the_daemon_and_without() {
     let mut bed = Bed::of(

@@ -162,6 +162,7 @@ fn no_table_is_wider_than_the_terminal() {
     let bed = rack(16);
     bed.expect(0, &["on", "r1n[01-09,11,13-16]", "-q"]);
     bed.expect(0, &["soft", "r1n[01-02,05,07,09]", "-q", "--timeout", "1m"]);
+    bed.expect(0, &["off", "r1n16", "-q"]);
     for verb in [
         "batch",
         "tasks",
@@ -179,7 +180,51 @@ fn no_table_is_wider_than_the_terminal() {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{verb}: {text}");
         }
+        // "All there is" leaves nothing out: what has no column stands beneath.
+        let mut command = bed.command(&words);
+        let all = written(command.env("COLUMNS", "1000"));
+        let in_words = |text: &str| -> Vec<String> {
+            let parts = text.split(|letter: char| letter.is_whitespace() || letter == ',');
+            parts
+                .map(str::to_owned)
+                .filter(|word| !is_age(word))
+                .collect()
+        };
+        let shown = in_words(&text);
+        for word in in_words(&all) {
+            assert!(
+                shown.contains(&word),
+                "{verb}: {word} of\n{all}\nis not in\n{text}"
+            );
+        }
     }
+    let audit = written(&bed.command(&["audit", "-o", "wide"]));
+    for beneath in ["PATH /v1/batches", "STATUS 202", "BEGAN t:", "METHOD POST"] {
+        assert!(audit.contains(beneath), "{audit}");
+    }
+}
+
+/// A serial line, `script` or a container often has a terminal of no columns and no lines.
+#[test]
+fn a_terminal_that_does_not_say_how_large_it_is_has_eighty_columns() {
+    let bed = rack(4);
+    let mut console = Console::start(&bed.command(&["off", "r1n[01-04]", "--dry-run"]), 0, 0);
+    console.waits_for("a line", |text| {
+        text.contains("r1n[01-04]: ready: power is on; would send: power off")
+    });
+    console.ends("the command");
+    let mut console = Console::start(&bed.command(&["watch"]), 0, 0);
+    console.waits_for("the keys", |text| {
+        text.contains("r1n04") && text.contains("q end")
+    });
+    console.press("q");
+    assert_eq!(console.ends_clean("q"), Some(0));
+}
+
+/// Whether this is a time that is another one when it is asked for again.
+fn is_age(word: &str) -> bool {
+    word.bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// A zone as a file of the zone information (RFC 9636) that has but the rule for ever.

@@ -9,6 +9,7 @@ mod fingers;
 pub(super) mod help;
 mod look;
 mod press;
+mod proposals;
 mod verbs;
 
 pub(super) use expert::{

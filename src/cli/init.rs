@@ -8,6 +8,8 @@ use super::secret;
 use super::setup::{self, Plan};
 use crate::nodeset;
 use std::io::{self, IsTerminal};
+use std::path::Path;
+use zeroize::Zeroizing;
 
 /// Asks, writes two files, and says what comes next.
 pub(super) fn init(out: &Out, args: &Init) -> Result<Exit, Failure> {
@@ -30,15 +32,14 @@ pub(super) fn init(out: &Out, args: &Init) -> Result<Exit, Failure> {
     say!(
         "A first configuration for one rack. What stands in brackets is meant where you press Enter."
     );
-    let rack = secret::text("Name of the rack", "r1")?;
-    let nodes = nodes(&rack)?;
-    let username = secret::text("User that the BMCs know", "admin")?;
-    let password = password(&username)?;
-    let plan = Plan {
-        rack,
-        username,
-        password_file: password_file.clone(),
-        nodes: vec![nodes],
+    let (plan, password) = loop {
+        let (plan, password) = plan(&password_file)?;
+        let refused = plan.refused(&configuration, &password);
+        if refused.is_empty() {
+            break (plan, password);
+        }
+        refused.iter().for_each(|why| say!("{why}"));
+        say!("The daemon would not take that: once more from the beginning.");
     };
     setup::write_new(
         &password_file,
@@ -55,6 +56,21 @@ pub(super) fn init(out: &Out, args: &Init) -> Result<Exit, Failure> {
         configuration.display()
     ));
     Ok(Exit::Done)
+}
+
+/// What is answered to all questions, and the password.
+fn plan(password_file: &Path) -> Result<(Plan, Zeroizing<String>), Failure> {
+    let rack = secret::text("Name of the rack", "r1")?;
+    let nodes = nodes(&rack)?;
+    let username = secret::text("User that the BMCs know", "admin")?;
+    let password = password(&username)?;
+    let plan = Plan {
+        rack,
+        username,
+        password_file: password_file.to_owned(),
+        nodes: vec![nodes],
+    };
+    Ok((plan, password))
 }
 
 /// Names and addresses, as many of one as of the other.
@@ -80,7 +96,7 @@ fn nodes(rack: &str) -> Result<(String, String, u16), Failure> {
 }
 
 /// The password, typed twice.
-fn password(username: &str) -> Result<zeroize::Zeroizing<String>, Failure> {
+fn password(username: &str) -> Result<Zeroizing<String>, Failure> {
     loop {
         let first = secret::ask(&format!("Password of {username} (nothing is shown): "))?;
         if first.len() > 20 {

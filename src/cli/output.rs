@@ -258,12 +258,18 @@ impl Out {
         table
     }
 
-    /// The table as text, on a terminal no wider than that.
+    /// The table as text, on a terminal no wider than that. What was asked for with all there is
+    /// has that beneath its rows.
     pub fn drawn(&self, mut table: Table) -> String {
-        if let Some(width) = terminal_width().filter(|_| self.person) {
-            table::fit(&mut table, width);
+        match (terminal_width().filter(|_| self.person), self.format) {
+            (Some(width), Format::Wide) => table::whole(self, &mut table, width),
+            (width, _) => {
+                if let Some(width) = width {
+                    table::fit(&mut table, width);
+                }
+                table.trim_fmt()
+            }
         }
-        table.trim_fmt()
     }
 
     /// A moment as whoever reads wants it: by the clock on the wall for a person, else with its
@@ -356,7 +362,12 @@ pub(super) fn terminal_width() -> Option<u16> {
     if !io::stdout().is_terminal() {
         table.use_stderr();
     }
-    table.width()
+    // A terminal that does not say it, as on a serial line.
+    const UNTOLD: u16 = 80;
+    table.width().map(|width| match width {
+        0 => UNTOLD,
+        width => width,
+    })
 }
 
 /// `name: text` for each, or one line for all with the same text, names folded; in the order of the

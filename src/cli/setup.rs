@@ -2,11 +2,13 @@
 //! --write-config`.
 
 use super::exit::Failure;
+use crate::config::{Configuration, Content, Files};
 use nix::unistd::{Gid, Group, fchown};
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Where the daemon looks for its files.
 pub(super) const DIRECTORY: &str = "/etc/rackbmcd";
@@ -30,7 +32,52 @@ pub(super) struct Plan {
     pub nodes: Vec<(String, String, u16)>,
 }
 
+/// A plan and its password as the files that they are to be.
+struct Unwritten<'a> {
+    plan: &'a Plan,
+    configuration: &'a Path,
+    password: &'a str,
+}
+
+impl Files for Unwritten<'_> {
+    fn read(&self, path: &Path) -> io::Result<Content> {
+        let (text, mode) = match path {
+            path if path == self.configuration => (self.plan.text(), CONFIGURATION_MODE),
+            path if path == self.plan.password_file => {
+                (format!("{}\n", self.password), PASSWORD_MODE)
+            }
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        };
+        let bytes = Zeroizing::new(text.into_bytes());
+        Ok(Content { bytes, mode })
+    }
+
+    fn credentials(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn user_id(&self, _name: &str) -> Option<u32> {
+        None
+    }
+
+    fn group_id(&self, _name: &str) -> Option<u32> {
+        None
+    }
+}
+
 impl Plan {
+    /// Why the daemon would not take it, if it would not.
+    pub(super) fn refused(&self, configuration: &Path, password: &str) -> Vec<String> {
+        let files = Unwritten {
+            plan: self,
+            configuration,
+            password,
+        };
+        let complaints = Configuration::load(configuration, &files).err();
+        let complaints = complaints.into_iter().flatten();
+        complaints.map(|complaint| complaint.text).collect()
+    }
+
     pub(super) fn text(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut text = format!(
@@ -90,7 +137,7 @@ pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failur
         .mode(0o600)
         .open(path);
     let mut file = file.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
+        io::ErrorKind::AlreadyExists => {
             wrong("is there already, and is left as it is: move it away first".to_owned())
         }
         _ => wrong(e.to_string()),

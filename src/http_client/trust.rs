@@ -39,7 +39,7 @@ mod without {
         /// # Errors
         /// Always.
         pub fn of_pem(_: &Pem, _: Option<&(Pem, Pem)>) -> Result<Self, String> {
-            Trust::new(None)
+            Self::new(None)
         }
 
         pub(in crate::http_client) async fn greet(

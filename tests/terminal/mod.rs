@@ -70,7 +70,11 @@ impl Console {
         started.env_remove("COLUMNS").env_remove("LINES");
         let child = started.stdin(end()).stdout(end()).stderr(end()).spawn();
         let seen = Arc::new(Mutex::new(Seen {
-            terminal: vt100::Parser::new(rows, columns, 0),
+            // One that does not say how large it is is looked at through the usual one.
+            terminal: match (rows, columns) {
+                (0, _) | (_, 0) => vt100::Parser::new(24, 80, 0),
+                (rows, columns) => vt100::Parser::new(rows, columns, 0),
+            },
             bytes: Vec::new(),
         }));
         let pulled = Arc::new(AtomicBool::new(false));

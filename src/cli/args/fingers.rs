@@ -88,6 +88,9 @@ const PHRASES: &[(&[&str], &[&str])] = &[
     (&["systemctl", "restart"], &["reboot", "--soft"]),
     (&["systemctl", "stop"], &["soft"]),
     (&["is-active"], &["status"]),
+    // As the verbs are.
+    (&["wait", "on"], &["wait", "--on"]),
+    (&["wait", "off"], &["wait", "--off"]),
     // What many programs have beside --help and --version.
     (&["help"], &["--help"]),
     (&["version"], &["--version"]),
@@ -281,7 +284,7 @@ pub(super) const MEANT: &[(&str, &[&str], &str)] = &[
     ("fru", &["bmc info"], ""),
     ("rinv", &["bmc info"], ""),
     ("dcmi", &["power-use"], ""),
-    ("rpower", &["on", "off"], "the verb comes first here"),
+    ("rpower", &["status"], "the verb comes first here"),
     ("rbeacon", &["identify"], ""),
     ("rsetboot", &["bootdev"], ""),
     ("power-off", &["soft", "off"], ""),

@@ -3,6 +3,7 @@
 
 use super::CommandLine;
 use super::fingers::{first_word, meant};
+use super::proposals::{in_words, no_verb, noun, theirs, verbs_of, with_tips};
 use super::verbs::{Entry, GROUPS, INNER};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory};
@@ -152,15 +153,16 @@ pub(crate) fn explained(
         kind @ ErrorKind::InvalidSubcommand => {
             let word = mistake.get(ContextKind::InvalidSubcommand);
             let word = word.map(ToString::to_string).unwrap_or_default();
-            let before = words[1..first_word(words)].iter();
-            let before: Vec<String> = before.map(|word| word.to_string_lossy().into()).collect();
+            let before = in_words(&words[1..first_word(words)]);
             told(kind, &no_verb(command, &before, rest, &word))
         }
         kind @ ErrorKind::UnknownArgument if rest.first().is_some_and(is_option) => {
             match meant(rest) {
                 Some((tips, why)) => {
                     let head = format!("there is no option '{}'", rest[0].to_string_lossy());
-                    told(kind, &with_tips(&head, "rackbmc", tips, why))
+                    let before = in_words(&words[1..first_word(words)]);
+                    let tips = theirs(command, &before, tips, &in_words(rest));
+                    told(kind, &with_tips(&head, &tips, why))
                 }
                 None => mistake,
             }
@@ -226,130 +228,6 @@ fn verbs_with(command: &Command, option: &str) -> Vec<String> {
         (verb, true) => format!("{verb} --soft"),
     };
     shown.filter(has).map(called).collect()
-}
-
-/// The words that lead to a verb, as in `rackbmc bmc info`, as far as there are such, and what they
-/// lead to.
-fn noun<'a>(command: &'a Command, words: &[OsString]) -> (&'a Command, String) {
-    let (mut noun, mut path) = (command, "rackbmc".to_owned());
-    for typed in words {
-        let inner = noun
-            .find_subcommand(typed)
-            .filter(|inner| inner.has_subcommands());
-        if let Some(inner) = inner {
-            noun = inner;
-            path = format!("{path} {}", inner.get_name());
-        }
-    }
-    (noun, path)
-}
-
-/// Where the verbs are found that may stand there: of a noun all of them.
-fn verbs_of(noun: &Command, path: &str) -> String {
-    if path == "rackbmc" {
-        return "All verbs: rackbmc --help".to_owned();
-    }
-    let verbs = noun.get_subcommands().filter(|verb| !verb.is_hide_set());
-    let verbs: Vec<&str> = verbs.map(Command::get_name).collect();
-    format!("There are: {} ({path} --help)", verbs.join(", "))
-}
-
-/// What is said of a word that is none of the verbs that may stand where it stands, behind options
-/// of every verb.
-fn no_verb(command: &Command, before: &[String], words: &[OsString], word: &str) -> String {
-    let place = words.iter().position(|typed| typed == word).unwrap_or(0);
-    let (noun, path) = noun(command, &words[..place]);
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let is_first = path == "rackbmc";
-    let head = match is_first {
-        true => format!("there is no verb '{word}'"),
-        false => format!("there is no '{path} {word}'"),
-    };
-    let typed: Vec<OsString> = words[place..].iter().map(OsString::from).collect();
-    if let Some((tips, why)) = meant(&typed).filter(|_| is_first) {
-        return with_tips(&head, &path, tips, why);
-    }
-    let is_node = word.contains(['[', '@']) || word.bytes().any(|byte| byte.is_ascii_digit());
-    let tips = if is_node {
-        Vec::new()
-    } else {
-        tips(noun, word, is_first)
-    };
-    let verb = words[place..]
-        .iter()
-        .find(|typed| noun.find_subcommand(typed).is_some());
-    match (verb, tips.is_empty(), is_node) {
-        (Some(verb), true, _) => {
-            let others: Vec<&str> = words[place..]
-                .iter()
-                .filter(|typed| *typed != verb)
-                .map(String::as_str)
-                .collect();
-            let line = line(&path, before, verb);
-            format!("the verb comes first: {line} {}", others.join(" "))
-        }
-        (None, _, true) if is_first => {
-            let line = line(&path, before, "status");
-            format!("'{word}' is no verb; the verb comes first: {line} {word}")
-        }
-        _ => with_tips(&head, &path, &tips, ""),
-    }
-}
-
-/// A line to type: the options of every verb that were typed stay where they were.
-fn line(path: &str, before: &[String], verb: &str) -> String {
-    let (program, noun) = path.split_once(' ').unwrap_or((path, ""));
-    let words = before.iter().map(String::as_str);
-    let words = std::iter::once(program).chain(words).chain([noun, verb]);
-    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    words.join(" ")
-}
-
-/// `there is no verb 'statsu'; perhaps 'rackbmc status' (why not the word itself)`.
-fn with_tips(head: &str, path: &str, tips: &[&str], why: &str) -> String {
-    let tips: Vec<String> = tips.iter().map(|tip| format!("'{path} {tip}'")).collect();
-    match (tips.is_empty(), why) {
-        (true, "") => head.to_owned(),
-        (true, why) => format!("{head}: {why}"),
-        (false, "") => format!("{head}; perhaps {}", tips.join(" or ")),
-        (false, why) => format!("{head}; perhaps {} ({why})", tips.join(" or ")),
-    }
-}
-
-/// At most two verbs that were probably meant, the best first. What changes something is named only
-/// where hardly a letter is wrong or missing.
-fn tips<'a>(noun: &'a Command, word: &str, is_first: bool) -> Vec<&'a str> {
-    let typed = word.to_ascii_lowercase();
-    let looks = |name: &str| {
-        let look = GROUPS.iter().find(|(heading, _)| *heading == "Look");
-        is_first && look.is_some_and(|(_, verbs)| verbs.iter().any(|(verb, ..)| *verb == name))
-    };
-    let mut near: Vec<(usize, &str)> = Vec::new();
-    for verb in noun
-        .get_subcommands()
-        .filter(|verb| !verb.is_hide_set() || !is_first)
-    {
-        let name = verb.get_name();
-        let far = verb
-            .get_visible_aliases()
-            .chain([name])
-            .map(|word| strsim::osa_distance(&typed, word))
-            .min();
-        let far = far.unwrap_or(usize::MAX);
-        let begins = typed.len() >= 2 && name.starts_with(typed.as_str());
-        let close = match (looks(name), typed.len()) {
-            (true, letters) => begins || far <= (letters / 3).max(1),
-            (false, letters) => (begins && letters * 2 >= name.len()) || (letters >= 4 && far <= 1),
-        };
-        if close {
-            near.push((far, name));
-        }
-    }
-    near.sort();
-    near.into_iter().take(2).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]
@@ -474,53 +352,6 @@ mod tests {
                 words[1] = format!("-{short}").into();
                 assert_eq!(first_word(&words), words.len() - 1, "{name}");
             }
-        }
-    }
-
-    #[test]
-    fn a_word_that_is_no_verb_leads_to_what_was_meant_and_never_lightly_to_power() {
-        for (line, answer) in [
-            ("rackbmc config", "error: there is no verb 'config'"),
-            (
-                "rackbmc r1n01 off",
-                "error: the verb comes first: rackbmc off r1n01",
-            ),
-            (
-                "rackbmc r1n[01-04] soft --no-wait",
-                "error: the verb comes first: rackbmc soft r1n[01-04] --no-wait",
-            ),
-            (
-                "rackbmc --rack r2 r1n01 off",
-                "error: the verb comes first: rackbmc --rack r2 off r1n01",
-            ),
-            (
-                "rackbmc --fleet r7/n01",
-                "error: 'r7/n01' is no verb; the verb comes first: rackbmc --fleet status r7/n01",
-            ),
-            (
-                "rackbmc r1n01",
-                "error: 'r1n01' is no verb; the verb comes first: rackbmc status r1n01",
-            ),
-            (
-                "rackbmc statsu",
-                "error: there is no verb 'statsu'; perhaps 'rackbmc status'",
-            ),
-            (
-                "rackbmc rebot n1",
-                "error: there is no verb 'rebot'; perhaps 'rackbmc reboot'",
-            ),
-            (
-                "rackbmc info n1",
-                "error: there is no verb 'info'; perhaps 'rackbmc explain' or 'rackbmc bmc info'",
-            ),
-            (
-                "rackbmc power-off n1",
-                "error: there is no verb 'power-off'; perhaps 'rackbmc soft' or 'rackbmc off'",
-            ),
-            ("rackbmc foo", "error: there is no verb 'foo'"),
-            ("rackbmc -q", "error: a verb is missing"),
-        ] {
-            assert_eq!(said(line), answer, "{line}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Tables on a terminal: the colour of a cell, and a width that breaks nothing people copy.
 
+use super::{Long, Out, folded};
 use crate::model::{BatchNodeState, BatchState, PowerState, TaskState, Word};
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, Width};
 
 /// Columns whose words may be parted over several lines; all others hold what people copy.
 const PROSE: [&str; 12] = [
@@ -32,8 +33,8 @@ const GAP: u16 = 2;
 
 /// Makes a table fit: no name, id, port or time is ever broken. Prose is parted between words, sets
 /// of nodes behind their commas, and where that is not enough columns are left out, those with
-/// nothing in them first.
-pub(super) fn fit(table: &mut Table, width: u16) {
+/// nothing in them first: these are told.
+pub(super) fn fit(table: &mut Table, width: u16) -> Vec<usize> {
     let header: Vec<String> = table
         .header()
         .map(|row| row.cell_iter().map(Cell::content).collect())
@@ -77,13 +78,77 @@ pub(super) fn fit(table: &mut Table, width: u16) {
         };
         let constraint = match (wanted.width, wanted.is_prose) {
             (0, _) => ColumnConstraint::Hidden,
-            (_, true) => ColumnConstraint::UpperBoundary(Width::Fixed(share.max(least + GAP))),
-            (_, false) => ColumnConstraint::ContentWidth,
+            (width, true) => {
+                let most = share.max(least + GAP);
+                ColumnConstraint::Absolute(Width::Fixed(most.min(width + GAP)))
+            }
+            (width, false) => ColumnConstraint::Absolute(Width::Fixed(width + GAP)),
         };
         place.set_constraint(constraint);
     }
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(width.max(needed(&columns, least)) + GAP);
+    let hidden = columns.iter().enumerate();
+    let hidden = hidden.filter(|(_, column)| column.width == 0);
+    hidden.map(|(column, _)| column).collect()
+}
+
+/// The same, with nothing left out: what has no column stands beneath its row, with the head of its
+/// column before it.
+pub(super) fn whole(out: &Out, table: &mut Table, width: u16) -> String {
+    let hidden = fit(table, width);
+    let head: Vec<String> = table.header().map(contents).unwrap_or_default();
+    let mut text = String::new();
+    for row in table.row_iter() {
+        // Drawn alone, as wide as all of them are.
+        let mut alone = out.table(&head.iter().map(String::as_str).collect::<Vec<_>>());
+        alone.add_row(row.clone());
+        for (column, of_all) in alone.column_iter_mut().zip(table.column_iter()) {
+            column.set_constraint(*of_all.constraint().expect("it was made to fit"));
+        }
+        alone.set_content_arrangement(ContentArrangement::Dynamic);
+        alone.set_width(table.width().unwrap_or(width));
+        let drawn = alone.trim_fmt();
+        let mut lines = drawn.lines();
+        let titles = lines.next().filter(|_| text.is_empty());
+        let cells = contents(row);
+        let rest = hidden.iter().filter_map(|column| {
+            let (title, cell) = (head.get(*column)?, cells.get(*column)?);
+            // A set of nodes may have been broken behind its commas.
+            (!cell.is_empty()).then(|| format!("{title} {}", cell.replace('\n', "")))
+        });
+        let rest = beneath(rest, usize::from(width));
+        for line in titles.into_iter().chain(lines).chain(rest.lines()) {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+    match text.is_empty() {
+        true => table.trim_fmt(),
+        false => text,
+    }
+}
+
+fn contents(row: &Row) -> Vec<String> {
+    row.cell_iter().map(Cell::content).collect()
+}
+
+/// What stands beneath a row: as much in a line as fits, and no word of it broken.
+fn beneath(parts: impl Iterator<Item = String>, width: usize) -> String {
+    const INDENT: usize = 4;
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        let fits = |line: &&mut String| line.chars().count() + 2 + part.chars().count() <= width;
+        match lines.last_mut().filter(fits) {
+            Some(line) => line.push_str(&format!("  {part}")),
+            None => lines.extend(folded(
+                &format!("{}{part}", " ".repeat(INDENT)),
+                width,
+                Long::Whole,
+            )),
+        }
+    }
+    lines.join("\n")
 }
 
 /// A column as it would be without any limit.

@@ -20,8 +20,9 @@ use crossterm::terminal::{self, EnterAlternateScreen, LeaveAlternateScreen};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, tcflush};
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
+use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
@@ -107,7 +108,7 @@ impl Session {
     fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
         let view = &mut self.view;
         let now = Instant::now();
-        screen.terminal.draw(|frame| draw(view, frame, now))?;
+        screen.draw(|frame| draw(view, frame, now))?;
         if view.asks_unseen() {
             // What was typed before the question was there is not an answer to it: what waits in
             // the terminal goes, and what was read before this moment is older.
@@ -245,6 +246,17 @@ fn is_gone() -> bool {
 /// The terminal's other screen; what was there before is back when this is dropped.
 struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// As large as it is drawn.
+    area: Rect,
+}
+
+/// The whole terminal. One that does not say how large it is, as on a serial line, is taken for one
+/// of 80 columns and 24 lines.
+fn area() -> Rect {
+    match terminal::size() {
+        Ok((width @ 1.., height @ 1..)) => Rect::new(0, 0, width, height),
+        Ok(_) | Err(_) => Rect::new(0, 0, 80, 24),
+    }
 }
 
 /// Whether the terminal is as we made it.
@@ -264,11 +276,27 @@ impl Screen {
         OURS.store(true, Ordering::SeqCst);
         let entered = terminal::enable_raw_mode()
             .and_then(|()| execute!(io::stdout(), EnterAlternateScreen))
-            .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+            .and_then(|()| {
+                let area = area();
+                let viewport = Viewport::Fixed(area);
+                let backend = CrosstermBackend::new(io::stdout());
+                let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+                Ok(Self { terminal, area })
+            });
         if entered.is_err() {
             give_back();
         }
-        Ok(Self { terminal: entered? })
+        entered
+    }
+
+    /// Draws the whole of it, as large as it is now.
+    fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        let area = area();
+        if area != self.area {
+            self.area = area;
+            self.terminal.resize(area)?;
+        }
+        self.terminal.draw(picture).map(drop)
     }
 }
 
@@ -341,7 +369,7 @@ mod tests {
         let mut screen = Screen::enter().expect("a terminal");
         let mut view = View::new(true, TimeZone::UTC, Instant::now());
         let now = Instant::now();
-        let drawn = screen.terminal.draw(|frame| draw(&mut view, frame, now));
+        let drawn = screen.draw(|frame| draw(&mut view, frame, now));
         drawn.expect("drawn");
         panic!("in the middle of a picture");
     }

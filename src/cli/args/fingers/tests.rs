@@ -148,6 +148,8 @@ const SAME: &[(&str, &str)] = &[
     ("status n1", "status n1"),
     ("is-active n1", "status n1"),
     ("soft-reboot n1", "soft-reboot n1"),
+    ("wait off n1", "wait --off n1"),
+    ("wait on n[1-3]", "wait --on n[1-3]"),
     ("systemctl reboot n1", "reboot --soft n1"),
     ("systemctl restart n1", "reboot --soft n1"),
     ("systemctl stop n1", "soft n1"),
@@ -208,31 +210,31 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "sensor n1",
-        "there is no verb 'sensor'; perhaps 'rackbmc chassis status' (sensors are read with ipmitool; faults of the chassis are shown here)",
+        "there is no verb 'sensor'; perhaps 'rackbmc chassis status n1' (sensors are read with ipmitool; faults of the chassis are shown here)",
     ),
     (
         "fru print n1",
-        "there is no verb 'fru'; perhaps 'rackbmc bmc info'",
+        "there is no verb 'fru'; perhaps 'rackbmc bmc info n1'",
     ),
     (
         "restart n1",
-        "there is no verb 'restart'; perhaps 'rackbmc reboot --soft' or 'rackbmc reboot'",
+        "there is no verb 'restart'; perhaps 'rackbmc reboot --soft n1' or 'rackbmc reboot n1'",
     ),
     (
         "stop n1",
-        "there is no verb 'stop'; perhaps 'rackbmc soft' or 'rackbmc off'",
+        "there is no verb 'stop'; perhaps 'rackbmc soft n1' or 'rackbmc off n1'",
     ),
     (
         "power-off n1",
-        "there is no verb 'power-off'; perhaps 'rackbmc soft' or 'rackbmc off'",
+        "there is no verb 'power-off'; perhaps 'rackbmc soft n1' or 'rackbmc off n1'",
     ),
     (
         "PushPowerButton n1",
-        "there is no verb 'PushPowerButton'; perhaps 'rackbmc soft' or 'rackbmc on' (the button of a machine that is off switches it on)",
+        "there is no verb 'PushPowerButton'; perhaps 'rackbmc soft n1' or 'rackbmc on n1' (the button of a machine that is off switches it on)",
     ),
     (
         "FullPowerCycle n1",
-        "there is no verb 'FullPowerCycle'; perhaps 'rackbmc cycle' (standby power stays on: IPMI has no order that takes it away)",
+        "there is no verb 'FullPowerCycle'; perhaps 'rackbmc cycle n1' (standby power stays on: IPMI has no order that takes it away)",
     ),
     (
         "Suspend n1",
@@ -244,7 +246,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "rpower n1 suspend",
-        "there is no verb 'rpower'; perhaps 'rackbmc on' or 'rackbmc off' (the verb comes first here)",
+        "there is no verb 'rpower'; perhaps 'rackbmc status n1' (the verb comes first here)",
     ),
     (
         "-I lanplus -H 10.0.0.1 -U root power status",
@@ -252,7 +254,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "-f n1",
-        "there is no option '-f'; perhaps 'rackbmc identify' or 'rackbmc off' (powerman flashes the light with it, ipmipower switches off)",
+        "there is no option '-f'; perhaps 'rackbmc identify n1' or 'rackbmc off n1' (powerman flashes the light with it, ipmipower switches off)",
     ),
     (
         "-q n1",
@@ -260,7 +262,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "node validate n1",
-        "there is no verb 'node'; perhaps 'rackbmc status --fresh' or 'rackbmc explain'",
+        "there is no verb 'node'; perhaps 'rackbmc status --fresh n1' or 'rackbmc explain n1'",
     ),
     (
         "hibernate n1",
@@ -272,18 +274,18 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("power config n1", "there is no 'rackbmc power config'"),
     (
         "power of n1",
-        "there is no 'rackbmc power of'; perhaps 'rackbmc power off'",
+        "there is no 'rackbmc power of'; perhaps 'rackbmc power off n1'",
     ),
     (
         "chassis powr on n1",
-        "there is no 'rackbmc chassis powr'; perhaps 'rackbmc chassis power'",
+        "there is no 'rackbmc chassis powr'; perhaps 'rackbmc chassis power on n1'",
     ),
     ("chassis poh n1", "there is no 'rackbmc chassis poh'"),
     ("power n1 off", "the verb comes first: rackbmc power off n1"),
     ("sel save n1", "there is no 'rackbmc sel save'"),
     (
         "bmc infos n1",
-        "there is no 'rackbmc bmc infos'; perhaps 'rackbmc bmc info'",
+        "there is no 'rackbmc bmc infos'; perhaps 'rackbmc bmc info n1'",
     ),
     (
         "audit verfy",
