@@ -1,16 +1,19 @@
 //! What weakens the daemon from outside is said when it starts: a configuration, a journal and a
-//! directory that others can change, and root. And a look at the audit trail by root leaves nothing
-//! behind that is root's.
+//! directory that others can change, and root. A look at the audit trail by root leaves nothing
+//! behind that is root's. And a wrong configuration is told to those who wait, until it is right.
 
 #[path = "daemon/mod.rs"]
 mod daemon;
 
 use daemon::{Bed, DAEMON, Keys, plan};
 use rackbmcd::sim::Mood;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
@@ -118,4 +121,65 @@ fn a_look_at_the_trail_changes_nothing_also_where_the_lock_is_missing() {
         assert!(looked.status.success() && said.contains("whole"), "{said}");
         assert_eq!(listing(&state), before, "lock: {lock}");
     }
+}
+
+/// The daemon as systemd starts it: with the socket as descriptor 3, for the process that becomes it.
+fn activated(bed: &Bed, listener: &UnixListener) -> Child {
+    let socket = listener.try_clone().expect("one more descriptor");
+    let passes = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    Command::new("sh")
+        .args(["-c", passes, "sh", DAEMON, "--config"])
+        .arg(bed.path("rackbmcd.toml"))
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
+        .stderr(Stdio::from(
+            File::create(bed.path("activated.log")).expect("a log"),
+        ))
+        .spawn()
+        .expect("it starts")
+}
+
+/// What `GET /healthz` is answered with.
+fn asks(socket: &Path) -> String {
+    let mut stream = UnixStream::connect(socket).expect("systemd listens");
+    let patience = Some(Duration::from_secs(60));
+    stream.set_read_timeout(patience).expect("a patience");
+    let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn a_start_goes_on_with_a_configuration_that_is_put_right_meanwhile() {
+    let bed = Bed::of([plan("n01", Mood::default())], &Keys::default());
+    let (file, socket) = (bed.path("rackbmcd.toml"), bed.path("passed.sock"));
+    let right = fs::read_to_string(&file).expect("written");
+    fs::write(&file, right.replace("[rack]", "[rack")).expect("written");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let mut daemon = activated(&bed, &listener);
+    let answer = asks(&socket);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("rackbmcd.toml:"), "{answer}");
+    // Somebody asks all the time, as whatever watches the rack does.
+    fs::write(&file, &right).expect("written");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let answer = loop {
+        let answer = asks(&socket);
+        if answer.starts_with("HTTP/1.1 200") {
+            break answer;
+        }
+        let log = fs::read_to_string(bed.path("activated.log")).unwrap_or_default();
+        let ended = daemon.try_wait().expect("our child");
+        assert!(
+            ended.is_none() && Instant::now() < deadline,
+            "{ended:?} {answer}\n{log}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(answer.contains("\"rack\""), "{answer}");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    assert!(daemon.wait().expect("it ended").success());
+    let log = fs::read_to_string(bed.path("activated.log")).expect("a log");
+    assert!(log.contains("the configuration is right now"), "{log}");
 }

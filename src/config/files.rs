@@ -3,7 +3,7 @@
 
 use super::complaint::{At, Findings};
 use crate::session::secret::{BmcKey, Password};
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, getegid, geteuid};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -44,6 +44,26 @@ pub trait Files {
 
     /// The number of a group of this host.
     fn group_id(&self, name: &str) -> Option<u32>;
+}
+
+/// Why a file cannot be read; where it is there, for whom, and how the service's user would.
+pub(super) fn unreadable(path: &Path, reason: &io::Error) -> String {
+    let (uid, gid) = (geteuid(), getegid());
+    let user = User::from_uid(uid).ok().flatten();
+    match (user, Group::from_gid(gid).ok().flatten()) {
+        (Some(user), group) if reason.kind() == io::ErrorKind::PermissionDenied => {
+            let told = format!("{reason}: {} may not read it", user.name);
+            // Below that number are users of services.
+            match group.filter(|_| uid.as_raw() < 1000) {
+                Some(group) => {
+                    let (group, path) = (group.name, path.display());
+                    format!("{told} (chgrp {group} {path}; chmod 640 {path})")
+                }
+                None => told,
+            }
+        }
+        _ => reason.to_string(),
+    }
 }
 
 /// A file's content and who may read it.
@@ -195,7 +215,8 @@ impl<'f> Secrets<'f> {
     ) -> Option<Content> {
         match self.files.read(path) {
             Err(reason) => {
-                findings.complain(span, format!("{} cannot be read: {reason}", path.display()));
+                let why = unreadable(path, &reason);
+                findings.complain(span, format!("{} cannot be read: {why}", path.display()));
                 None
             }
             Ok(content) if content.mode & 0o007 != 0 => {
@@ -256,7 +277,8 @@ impl<'f> Secrets<'f> {
         let content = self.files.read(path);
         content
             .map_err(|reason| {
-                findings.complain(span, format!("{} cannot be read: {reason}", path.display()));
+                let why = unreadable(path, &reason);
+                findings.complain(span, format!("{} cannot be read: {why}", path.display()));
             })
             .ok()
     }

@@ -147,7 +147,10 @@ fn alone(path: &Path, text: String) -> Vec<Complaint> {
 
 fn read_whole(path: &Path, files: &dyn Files) -> Result<Content, Vec<Complaint>> {
     let content = files.read(path);
-    content.map_err(|reason| alone(path, format!("the configuration cannot be read: {reason}")))
+    content.map_err(|reason| {
+        let why = files::unreadable(path, &reason);
+        alone(path, format!("the configuration cannot be read: {why}"))
+    })
 }
 
 fn utf8_of<'c>(path: &Path, content: &'c Content) -> Result<&'c str, Vec<Complaint>> {

@@ -228,7 +228,8 @@ fn refuse(arguments: &Arguments, complaints: &[Complaint]) -> ExitCode {
         .iter()
         .for_each(|complaint| log::error!("{complaint}"));
     if let Some(first) = complaints.first() {
-        refuse::answer_waiting(&first.to_string());
+        let is_right = || Configuration::load(&arguments.config, &Disk).is_ok();
+        refuse::answer_waiting(&first.to_string(), is_right);
     }
     ExitCode::from(EXIT_CONFIG)
 }

@@ -15,11 +15,15 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use smol::LocalExecutor;
 use smol::future::FutureExt;
 use smol::net::unix::{UnixListener, UnixStream};
 use smol_hyper::rt::FuturesIo;
 use std::convert::Infallible;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,11 +31,17 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a next one is waited for. The one for whom systemd started us is there already.
 const NEXT: Duration = Duration::from_secs(1);
+/// How often the configuration is looked at again.
+const LOOK: Duration = Duration::from_millis(250);
 /// How much of a request is read, so that its sender gets to read the answer.
 const BODY: usize = 64 * 1024;
 
 /// Answers all requests that wait on systemd's socket, and those that come meanwhile, with 503.
-pub(super) fn answer_waiting(why: &str) {
+///
+/// Where the configuration is put right meanwhile the program begins anew, and this does not
+/// return: somebody who has just done that says `systemctl start`, and as long as we are here that
+/// waits for this very start, whatever made systemd try it.
+pub(super) fn answer_waiting(why: &str, is_right: impl Fn() -> bool) {
     let listener = match listen::passed() {
         Ok(Some(listener)) => listener,
         Ok(None) => return,
@@ -39,11 +49,36 @@ pub(super) fn answer_waiting(why: &str) {
     };
     let text = format!("rackbmcd does not start, its configuration is wrong: {why}");
     let executor = Rc::new(LocalExecutor::new());
-    let all = serve(listener, Rc::from(text), executor.clone());
+    let all = async {
+        serve(listener.clone(), Rc::from(text), executor.clone()).await;
+        false
+    };
     let over = async {
         smol::Timer::after(PATIENCE).await;
+        false
     };
-    smol::block_on(executor.run(all.or(over)));
+    let put_right = async {
+        while !is_right() {
+            smol::Timer::after(LOOK).await;
+        }
+        true
+    };
+    if smol::block_on(executor.run(all.or(over).or(put_right))) {
+        begin_anew(&listener);
+    }
+}
+
+/// The program as it was started, in this process, which systemd takes for the daemon. Whoever has
+/// no answer yet hears that the connection broke, and asks again.
+fn begin_anew(listener: &UnixListener) {
+    log::info!("the configuration is right now: starting with it");
+    if let Err(error) = fcntl(listener.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())) {
+        return log::error!("the socket that systemd passed: {error}");
+    }
+    let why = Command::new("/proc/self/exe")
+        .args(std::env::args_os().skip(1))
+        .exec();
+    log::error!("it cannot be started anew: {why}");
 }
 
 async fn serve(listener: UnixListener, why: Rc<str>, executor: Rc<LocalExecutor<'static>>) {
