@@ -1,10 +1,16 @@
 """A bare Debian that is booted for a script, our package in it, and the ways to ask both."""
 import json
+import os
 import pathlib
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import termios
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bed"))
 from bed import HERE, PASSWORD, USER  # noqa: E402
@@ -53,6 +59,33 @@ class Bare:
 
     def sh(self, script):
         return self.run("bash", "-c", script)
+
+    def typed(self, argv, answers, patience=60):
+        """Runs a command on a terminal and answers its questions, each when it stands there; a password not before nothing
+        is shown any more. Returns its exit status and all that it said."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execv(SCRIPT, [SCRIPT, "run", str(self.dir), *argv])
+        said, from_here, deadline = "", 0, time.monotonic() + patience
+        todo = list(answers)
+        while time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    said += os.read(terminal, 65536).decode(errors="replace")
+                except OSError:
+                    break
+            if todo and todo[0][0] in said[from_here:]:
+                question, answer = todo[0]
+                shows = termios.tcgetattr(terminal)[3] & termios.ECHO
+                if ("assword" in question or "again" in question) and shows:
+                    continue
+                todo.pop(0)
+                from_here = len(said)
+                os.write(terminal, f"{answer}\r".encode())
+        else:
+            os.kill(child, signal.SIGKILL)
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
     def write(self, path, text, mode="640", group="rackbmcd"):
         """Writes a file inside, as `install` does: at once, with its owner and mode."""

@@ -12,7 +12,7 @@ import sys
 import time
 
 from bare import SOCKET, Bare
-from bed import ROOT, Bed, Checks, free_port, until
+from bed import PASSWORD, ROOT, USER, Bed, Checks, free_port, until
 
 
 def first(c, bare, old):
@@ -181,6 +181,15 @@ def wrong(c, bare, bmc):
     c.check("also those that come at once, with 503", said.split() == ["503"] * 6, said)
     time.sleep(6)
     c.check("the socket still listens", bare.show("ActiveState", "rackbmcd.socket") == "active", bare.show("Result", "rackbmcd.socket"))
+    # Somebody watches all the time, so that one start follows the other; who has put it right says start once.
+    bare.sh("(for i in $(seq 50); do rackbmc status; sleep 0.3; done) >/dev/null 2>&1 &")
+    time.sleep(2)
+    bare.configure({"n1": bmc})
+    status, said = bare.run("systemctl", "start", "rackbmcd.service")
+    c.check("once it is right the first start is one, although clients had one tried before", status == 0, (said, bare.journal()[-600:]))
+    bare.configure({"n1": bmc}, more="[rack\n")
+    bare.run("systemctl", "restart", "rackbmcd.service")
+    time.sleep(6)
     bare.configure({"n1": bmc})
     status, said = bare.run("rackbmc", "status")
     c.check("once it is right the next client brings the daemon up", "n1: " in said and bare.show("ActiveState") == "active", (status, said))
@@ -265,9 +274,28 @@ def gone(c, bare, new):
     status, said = bare.run("dpkg", "-i", f"/srv/{new.name}")
     tasks = bare.get("/v1/tasks?node=n1").get("tasks")
     c.check("installed again it goes on with them", status == 0 and tasks is not None and bare.show("ActiveState") == "active", (said, tasks))
+    other = bare.show("ActiveState", "rackbmcd@r2.service"), bare.show("ActiveState", "rackbmcd@r2.socket")
+    c.check("and so does the second rack, which the removal had ended", other == ("active", "active"), (other, said))
     status, said = bare.run("dpkg", "-P", "rackbmcd")
     left = bare.sh("ls -d /etc/rackbmcd /var/lib/rackbmcd /run/rackbmcd/*.sock /etc/systemd/system/*/rackbmcd* /lib/systemd/system/rackbmcd* 2>/dev/null")[1]
     c.check("a purge leaves nothing", status == 0 and left == "", (said, left))
+
+    # A file that somebody wrote before, as root alone reads it.
+    bare.sh("mkdir /etc/rackbmcd; printf '[rack]\\nname = \"own\"\\n' >/etc/rackbmcd/rackbmcd.toml; chmod 600 /etc/rackbmcd/rackbmcd.toml")
+    status, said = bare.run("dpkg", "-i", f"/srv/{new.name}")
+    line = "chgrp rackbmcd /etc/rackbmcd/rackbmcd.toml; chmod 640 /etc/rackbmcd/rackbmcd.toml"
+    c.check("over a file that its user cannot read it installs, and says what to type", status == 0 and line in said, said)
+    bare.sh(line)
+    status, said = bare.run("systemctl", "start", "rackbmcd")
+    c.check("with that it starts, with that file", status == 0 and 'rack own' in bare.journal(), (said, bare.journal()[-300:]))
+    bare.run("dpkg", "-P", "rackbmcd")
+    # As where an image is built: nothing that runs, no /proc.
+    bare.sh("systemctl reset-failed; rm -rf /run/rackbmcd")
+    status, said = bare.sh(f"unshare -m sh -c 'mount -t tmpfs tmpfs /run && umount -l /proc && dpkg -i /srv/{new.name}'")
+    c.check("it installs where an image is built", status == 0, said)
+    status, said = bare.sh("systemd-tmpfiles --create && systemctl daemon-reload && systemctl start sockets.target rackbmcd.service")
+    c.check("and comes up with the image", status == 0 and bare.show("ActiveState") == "active" and bare.run("rackbmc", "status")[0] == 2, (said, bare.journal()[-300:]))
+    bare.run("dpkg", "-P", "rackbmcd")
     c.check("the whole system is well", bare.run("systemctl", "is-system-running")[1].strip() == "running", bare.run("systemctl", "--failed"))
 
 
@@ -311,10 +339,18 @@ def documents(c, bed, base, new, bmc):
             if line.startswith("rackbmcd --check") and "[[node]]" not in bare.run("cat", "/etc/rackbmcd/rackbmcd.toml")[1].replace("#[[node]]", ""):
                 bare.sh("editor /etc/rackbmcd/rackbmcd.toml")
             if line == "rackbmc init":
-                # It asks on a terminal: tests/first_steps.rs answers it there. What it would write is written here.
-                status, said = bare.sh(line)
-                c.check(f"{document}: {line} wants a terminal", status != 0 and "on a terminal" in said, said)
-                line = "mv /etc/rackbmcd/rackbmcd.toml.old /etc/rackbmcd/rackbmcd.toml"
+                answers = [("Name of the rack", ""), ("Names of the nodes", "r1n01"), ("Addresses", "127.0.0.1"), ("UDP port", bmc.port),
+                           ("User", USER), ("Password", PASSWORD), ("again", PASSWORD)]
+                status, said = bare.typed(line.split(), answers)
+                c.check(f"{document}: {line}", status == 0 and "rackbmcd.toml: written" in said and PASSWORD not in said, said)
+                status, said = bare.sh("systemctl restart rackbmcd")
+                read = until(15, lambda: "r1n01: power on" in bare.run("rackbmc", "status")[1])
+                refused = bare.run("rackbmc", "off", "r1n01")
+                c.check("... its rack is read, and paused", status == 0 and read and refused[0] == 1 and "paused" in refused[1], (said, refused))
+                continue
+            if line.startswith("install -m 640") and bare.run("test", "-e", "/etc/rackbmcd/rackbmcd.toml.old")[0] == 0:
+                # "By hand it is this": from the file that the package has brought.
+                bare.run("mv", "/etc/rackbmcd/rackbmcd.toml.old", "/etc/rackbmcd/rackbmcd.toml")
             status, said = bare.sh(line) if root else bare.run("bash", "-c", line, user="anna")
             c.check(f"{document}: {line}", status == 0, said)
         # It lets go of the BMC, which the next one's daemon is to have.
