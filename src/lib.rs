@@ -20,7 +20,7 @@
 //! | [`power`] | sequences: pure state machines, controls, rollback | `bmc::vocabulary` |
 //! | [`rack`] | one value: inventory, tasks, batches, scheduling, polling, journal records, history; carries log-ins through as a whole | `bmc`, `power`, `session::Settings`, `session::settings`, `session::secret`, `session::Undeliverable` |
 //! | [`rack::settings`] | the settings of a node, with those of its session, which the rest of `rack` does not look into | `rack`, `bmc`, `power`, `session` |
-//! | [`tenure`] | which of a rack's hosts may change its machines: one host's state machine over etcd; no socket, no clock | `etcd`, `rack::record` |
+//! | [`tenure`] | which of a rack's hosts may change its machines: one host's state machine over etcd; no socket, no clock | `etcd`, `rack::record`, `rack::stored` |
 //! | [`keeper`] | one host of a rack that has several: its tenure, and the rack while that is its own | `tenure`, `etcd`, `rack`, `bmc` |
 //! | [`config`] | TOML as typed to settings as meant, every mistake with its place | `rack`, `power`, `bmc`, `session`, `ipmi`, `nodeset`, `etcd`, `http_client` |
 //! | [`api`] | HTTP: handlers are pure but for waiting for the rack; `serve` does the sockets | `rack`, `power`, `bmc::vocabulary`, `config`, `nodeset`, `base64` |

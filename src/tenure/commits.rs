@@ -6,9 +6,13 @@
 //! first one may still be on its way; where no later try can ever be taken, another commit takes
 //! its number, so that it cannot be carried out any more.
 //!
+//! Entries of an older format are brought to ours before all else: that cannot fail either, and
+//! waits for etcd as long as it takes.
+//!
 //! More changes than one transaction takes go in parts. The record of a batch goes last: a task
 //! that never began and names a batch that is not there was never admitted.
 
+use super::formats::Formats;
 use super::keys::{self, Head};
 use super::{Asked, Event, Post, RETRY, Tenure, one, revision};
 use crate::etcd::{Answer, Compare, Op, Request, Revision, Span, Trouble, Txn};
@@ -32,10 +36,11 @@ pub(super) struct Commits {
 
 /// Tickets that are being written.
 struct Writing {
-    ticket: u64,
+    /// Nothing where entries are brought to our format: nobody waits for that.
+    ticket: Option<u64>,
     /// What is under way, and what goes after it.
     part: Part,
-    rest: VecDeque<Vec<Write>>,
+    rest: VecDeque<Changes>,
     /// Its first parts are there.
     begun: bool,
     /// A try of this part may be there, or may still be carried out.
@@ -53,7 +58,15 @@ struct Writing {
 struct Part {
     number: u64,
     head: Vec<u8>,
+    changes: Changes,
+}
+
+/// What it changes.
+#[derive(Clone, Default)]
+struct Changes {
     writes: Vec<Write>,
+    /// The formats of the journal from then on, where that changes, too.
+    formats: Option<Formats>,
 }
 
 impl Commits {
@@ -87,18 +100,51 @@ impl Commits {
         self.writing.as_ref()?.again_at
     }
 
-    fn part(&self, writes: Vec<Write>, void: bool) -> Part {
+    fn part(&self, changes: Changes) -> Part {
         let number = self.number + 1;
         let head = Head {
             fence: self.fence,
             ticket: number,
-            void,
+            void: false,
         };
         Part {
             number,
             head: keys::bytes(&head),
-            writes,
+            changes,
         }
+    }
+
+    /// Entries of older formats are written in this one before anything else is.
+    pub(super) fn bring(
+        &mut self,
+        changed: Vec<(String, Write)>,
+        formats: &Formats,
+        to: u64,
+        now: Instant,
+    ) {
+        let (upto, writes): (Vec<String>, Vec<Write>) = changed.into_iter().unzip();
+        let mut upto = upto.into_iter();
+        let all = chunks(writes.into_iter()).into_iter().map(|writes| {
+            let last = upto.nth(writes.len() - 1).unwrap_or_default();
+            let formats = Some(formats.brought(&last, to));
+            Changes { writes, formats }
+        });
+        let mut all: VecDeque<Changes> = all.collect();
+        let mut first = all.pop_front().unwrap_or_default();
+        // With the last of them all are of one format.
+        let last = all.back_mut().unwrap_or(&mut first);
+        last.formats = Some(Formats::all(to));
+        let part = self.part(first);
+        self.writing = Some(Writing {
+            ticket: None,
+            part,
+            rest: all,
+            begun: true,
+            unsure: true,
+            voiding: None,
+            again_at: Some(now),
+            told: false,
+        });
     }
 
     /// What has gathered is written from now on, where nothing else is.
@@ -108,9 +154,9 @@ impl Commits {
         };
         self.ticket = None;
         let mut parts = parts(std::mem::take(&mut self.gathered).into_values());
-        let part = self.part(parts.pop_front().unwrap_or_default(), false);
+        let part = self.part(parts.pop_front().unwrap_or_default());
         self.writing = Some(Writing {
-            ticket,
+            ticket: Some(ticket),
             part,
             rest: parts,
             begun: false,
@@ -123,21 +169,31 @@ impl Commits {
 }
 
 /// Changes in transactions that etcd takes, those of batches last.
-fn parts(writes: impl Iterator<Item = Write>) -> VecDeque<Vec<Write>> {
+fn parts(writes: impl Iterator<Item = Write>) -> VecDeque<Changes> {
     let (batches, others): (Vec<_>, Vec<_>) =
         writes.partition(|write| write.place().0 == Table::Batches);
-    let (mut parts, mut bytes) = (VecDeque::<Vec<Write>>::new(), 0);
-    for write in others.into_iter().chain(batches) {
+    let chunks = chunks(others.into_iter().chain(batches)).into_iter();
+    let changes = chunks.map(|writes| Changes {
+        writes,
+        formats: None,
+    });
+    changes.collect()
+}
+
+/// The same in their order.
+fn chunks(writes: impl Iterator<Item = Write>) -> Vec<Vec<Write>> {
+    let (mut parts, mut bytes) = (Vec::<Vec<Write>>::new(), 0);
+    for write in writes {
         let size = match &write {
             Write::Put { key, value, .. } => key.len() + value.len(),
             Write::Delete { key, .. } => key.len(),
         };
         bytes += size;
-        match parts.back_mut() {
+        match parts.last_mut() {
             Some(part) if part.len() < CHANGES && bytes <= BYTES => part.push(write),
             _ => {
                 bytes = size;
-                parts.push_back(vec![write]);
+                parts.push(vec![write]);
             }
         }
     }
@@ -164,7 +220,7 @@ impl Tenure {
             Some(head) => Compare::Value(keys.head(), head.clone()),
             None => Compare::Revision(keys.head(), 0),
         };
-        let changes = part.writes.iter().filter_map(|write| {
+        let changes = part.changes.writes.iter().filter_map(|write| {
             let (table, key) = write.place();
             let key = keys.entry(table, key)?;
             Some(match write {
@@ -177,6 +233,8 @@ impl Tenure {
             Op::Put(keys.beat(), beat),
         ];
         success.extend(changes);
+        let formats = part.changes.formats.as_ref();
+        success.extend(formats.map(|formats| Op::Put(keys.formats(), keys::bytes(formats))));
         let request = Request::Txn(Txn {
             compare: vec![
                 Compare::Revision(keys.own(), fence),
@@ -242,18 +300,18 @@ impl Tenure {
         commits.head = Some(head.to_vec());
         commits.number = writing.part.number;
         self.pinned.ticket = self.pinned.ticket.max(commits.number);
-        let ticket = writing.ticket;
         if writing.part.head != head {
             let reason = "etcd refused it, and nothing more comes of it".to_owned();
-            self.events.push_back(Event::Failed { ticket, reason });
+            let failed = |ticket| Event::Failed { ticket, reason };
+            self.events.extend(writing.ticket.map(failed));
         } else if let Some(next) = writing.rest.pop_front() {
-            writing.part = commits.part(next, false);
+            writing.part = commits.part(next);
             writing.begun = true;
             writing.unsure = false;
             writing.again_at = Some(now);
             commits.writing = Some(writing);
         } else {
-            self.events.push_back(Event::Committed(ticket));
+            self.events.extend(writing.ticket.map(Event::Committed));
         }
     }
 
@@ -302,9 +360,9 @@ impl Tenure {
         let reason = trouble.to_string();
         // Nothing of it is there, and nothing can come.
         if !writing.begun && !writing.unsure {
-            let ticket = writing.ticket;
+            let failed = |ticket| Event::Failed { ticket, reason };
+            self.events.extend(writing.ticket.map(failed));
             commits.writing = None;
-            self.events.push_back(Event::Failed { ticket, reason });
             return;
         }
         let hopeless = match trouble {
@@ -325,7 +383,7 @@ impl Tenure {
             writing.voiding = Some(Part {
                 number: writing.part.number,
                 head: keys::bytes(&void),
-                writes: Vec::new(),
+                changes: Changes::default(),
             });
         }
         writing.again_at = Some(now + REFUSED);
@@ -339,8 +397,8 @@ impl Tenure {
         if let Some(writing) = &mut owner.commits.writing
             && !std::mem::replace(&mut writing.told, true)
         {
-            let ticket = writing.ticket;
-            self.events.push_back(Event::Waiting { ticket, reason });
+            let waiting = |ticket| Event::Waiting { ticket, reason };
+            self.events.extend(writing.ticket.map(waiting));
         }
     }
 }

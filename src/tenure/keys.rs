@@ -60,6 +60,11 @@ impl Keys {
         self.below("name")
     }
 
+    /// Which entries of the journal are of which format.
+    pub fn formats(&self) -> String {
+        self.below("format")
+    }
+
     /// What all keys of the rack begin with.
     pub fn all(&self) -> &str {
         &self.base

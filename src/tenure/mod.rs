@@ -21,8 +21,10 @@
 //! | `standby` | waiting, and claiming |
 //! | `owner` | beats, and the permit that follows from them; giving up |
 //! | `commits` | the journal, one commit at a time |
+//! | `formats` | what older versions have written, and how far it was brought to the format of now |
 
 mod commits;
+mod formats;
 pub mod keys;
 mod owner;
 mod standby;
@@ -31,6 +33,7 @@ use crate::entropy::Entropy;
 use crate::etcd::{self, Answer, Entry, Request, Revision, Trouble};
 use crate::rack::record::{Table, Write};
 use crate::time::{Instant, WallTime};
+use formats::Formats;
 use keys::{Head, Keys, Own, TrailEnd};
 use owner::Owner;
 use standby::{Former, Standby};
@@ -299,9 +302,20 @@ impl Tenure {
         strange.filter(|_| self.is_ours == Some(false))
     }
 
+    /// The entries of the journal that were read, with what the key of their formats holds, in our
+    /// own format.
+    pub fn read_journal(
+        &self,
+        formats: &[Entry],
+        journal: &[Entry],
+    ) -> Vec<(Table, String, Vec<u8>)> {
+        let formats = one::<Formats>(formats).map_or_else(Formats::default, |(known, _)| known);
+        formats::bring(&self.keys, journal, &formats, self.me.format).entries
+    }
+
     /// The owner writes the journal in a format that this program does not know: it is left alone,
     /// and never guessed at.
-    fn too_new(&self) -> Option<String> {
+    pub fn too_new(&self) -> Option<String> {
         let own = self.owner()?;
         (own.format > self.me.format).then(|| {
             format!(

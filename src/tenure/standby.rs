@@ -5,6 +5,7 @@
 //! owner and its last sign of life with what was seen: a write that this host does not know of
 //! makes the claim fail, whatever the reason.
 
+use super::formats::{self, Formats};
 use super::keys::{self, Beat, Head, Own, TrailEnd};
 use super::owner::{Owner, permit};
 use super::{Asked, Begun, Cause, DEAF, Event, Phase, Post, RETRY, Tenure, one, revision};
@@ -374,11 +375,12 @@ impl Tenure {
         })
     }
 
-    /// The last commit, the rack's id, and the whole journal.
-    fn load(&self) -> [Op; 3] {
+    /// The last commit, the rack's id, and the whole journal with its formats.
+    fn load(&self) -> [Op; 4] {
         [
             Op::Range(Span::Key(self.keys.head())),
             Op::Range(Span::Key(self.keys.name())),
+            Op::Range(Span::Key(self.keys.formats())),
             Op::Range(Span::Prefix(self.keys.journal())),
         ]
     }
@@ -509,14 +511,12 @@ impl Tenure {
         sent: Instant,
         now: Instant,
     ) {
-        let [head, name, journal] = found else {
+        let [head, name, formats, journal] = found else {
             return;
         };
-        let remembered = journal.iter().filter_map(|entry| {
-            let (table, key) = self.keys.place(&entry.key)?;
-            Some((table, key, entry.value.clone()))
-        });
-        let remembered = remembered.collect();
+        let formats = one::<Formats>(formats).map_or_else(Formats::default, |(known, _)| known);
+        let ours = self.me.format;
+        let brought = formats::bring(&self.keys, journal, &formats, ours);
         // One that cannot be read is compared as it is all the same.
         let last = head.first().map(|entry| entry.value.clone());
         let head = one::<Head>(head).map(|(head, _)| head);
@@ -526,13 +526,16 @@ impl Tenure {
         let until = sent + permit(tenure);
         log::info!("this host owns the rack: tenure {fence}, {}", cause.word());
         let ticket = head.map_or(0, |head| head.ticket);
-        let owner = Owner::new(own, fence, last, ticket, sent, tenure);
+        let mut owner = Owner::new(own, fence, last, ticket, sent, tenure);
+        if formats != Formats::all(ours) {
+            owner.commits.bring(brought.changed, &formats, ours, now);
+        }
         self.asked.clear();
         self.post = Post::Owner(Box::new(owner));
         self.events.push_back(Event::Own(Box::new(Begun {
             fence,
             cause,
-            remembered,
+            remembered: brought.entries,
             at: now,
             until,
             last_sign: former.sign.map(|(wall, then)| (wall, now - then)),

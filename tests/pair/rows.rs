@@ -6,12 +6,13 @@ use crate::single::{millis, secs};
 use rackbmcd::entropy::Seeded;
 use rackbmcd::etcd::{Answer, Change, Request, Trouble};
 use rackbmcd::rack::record::{Table, Write};
-use rackbmcd::rack::stored::migrate::FORMAT;
+use rackbmcd::rack::stored::migrate::{FORMAT, Upgrade};
 use rackbmcd::tenure::keys::{self, Head, Own};
 use rackbmcd::tenure::{
     Begun, Cause, Event, MARGIN, Me, Phase, Pinned, RequestId, Settings, Tenure,
 };
 use rackbmcd::time::{Instant, WallTime};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -573,6 +574,62 @@ fn a_host_that_does_not_know_the_format_of_the_journal_leaves_it_alone_and_says_
     assert_eq!(pair.phases(), [Phase::Standby]);
     let why = pair.hosts[0].tenure.unfit().unwrap_or_default();
     assert!(why.ends_with("upgrade this host"), "{why}");
+}
+
+/// The keys and values of a journal of format 2, in order; and the same in the format of now.
+fn older_journal() -> (Vec<(String, Vec<u8>)>, Vec<Vec<u8>>) {
+    let mut entries = BTreeMap::new();
+    for table in ["nodes", "tasks"] {
+        let path = format!("tests/journal/v2/{table}.jsonl");
+        // One key may be there more than once, from several stories.
+        let text = std::fs::read_to_string(path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let key = line["key"].as_str().unwrap();
+            let key = format!("/rackbmc/1/racks/r1/j/{table}/{key}-{number}");
+            entries.insert(key, serde_json::to_vec(&line["value"]).unwrap());
+        }
+    }
+    let brought = entries.iter().map(|(key, value)| {
+        let nodes = key.contains("/j/nodes/");
+        let table = if nodes { Table::Nodes } else { Table::Tasks };
+        Upgrade::from(2).entry(table, "", value.clone()).1
+    });
+    let brought = brought.collect();
+    (entries.into_iter().collect(), brought)
+}
+
+#[test]
+fn a_newer_host_brings_the_journal_of_an_older_one_to_its_own_format_wherever_that_was_left() {
+    let (older, newer) = older_journal();
+    let last = older.len() - 1;
+    assert!(last > 130, "more than one commit");
+    let formats = "/rackbmc/1/racks/r1/format";
+    // The host before did so with the first so many, and died.
+    for done in [0, 1, 100, last] {
+        let now = Instant::after_start(secs(1000));
+        let hosts = vec![host(me(0), settings(), 1, now)];
+        let etcd = Etcd::default();
+        let mut pair = Pair { now, etcd, hosts };
+        for (place, (key, value)) in older.iter().enumerate() {
+            let value = if place < done { &newer[place] } else { value };
+            pair.etcd.put(key, value);
+        }
+        let brought = done.checked_sub(1).map(|place| &older[place].0);
+        let brought = brought.map(|upto| format!(r#"{{"upto":"{upto}","format":{FORMAT}}},"#));
+        let known = format!(r#"[{}{{"format":2}}]"#, brought.unwrap_or_default());
+        pair.etcd.put(formats, known.as_bytes());
+        pair.run(millis(10));
+        pair.commit(0, 1, 1);
+        let begun = pair.begun(0);
+        let read: Vec<&Vec<u8>> = begun.remembered.iter().map(|(.., value)| value).collect();
+        assert_eq!(read, newer.iter().collect::<Vec<_>>(), "{done}");
+        let there = older.iter().map(|(key, _)| pair.etcd.value(key).unwrap());
+        assert!(there.eq(newer.iter().map(|value| &value[..])), "{done}");
+        let known = format!(r#"[{{"format":{FORMAT}}}]"#);
+        assert_eq!(pair.etcd.value(formats).unwrap(), known.as_bytes());
+        assert_eq!(pair.task(), Some(1));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::daemon::clock::Clock;
 use crate::daemon::randomness::Kernel;
 use crate::daemon::shell::looks::find;
 use crate::daemon::shell::{Input, Shell, Waiting};
-use crate::etcd::{self, Request, Span, Trouble};
+use crate::etcd::{self, Op, Request, Span, Trouble, Txn};
 use crate::model::counted;
 use crate::rack::call::{Answer, Call, CallId, Look, Refused};
 use crate::rack::permit::{Permit, Succession};
@@ -30,7 +30,9 @@ impl Shell {
             let health = self.with_disk(self.post.health(now));
             return asked.reply.send(Ok(Answer::Health(health)));
         }
-        let Some(call) = may_look(asked.call) else {
+        // What a newer version has written is not guessed at.
+        let too_new = shared.keeper.tenure().too_new().is_some();
+        let Some(call) = may_look(asked.call).filter(|_| !too_new) else {
             return asked.reply.send(Err(shared.moved()));
         };
         let waiting = Waiting {
@@ -57,7 +59,12 @@ impl Shell {
             return;
         }
         let (members, inputs) = (shared.members.clone(), self.to_inputs.clone());
-        let journal = Request::Range(Span::Prefix(shared.keys.journal()));
+        let formats = Op::Range(Span::Key(shared.keys.formats()));
+        let journal = Op::Range(Span::Prefix(shared.keys.journal()));
+        let journal = Request::Txn(Txn {
+            success: vec![formats, journal],
+            ..Txn::default()
+        });
         let read = async move {
             let found = members.ask(&journal).await;
             // The loop has ended where this fails.
@@ -74,12 +81,9 @@ impl Shell {
         };
         shared.reading = false;
         match found {
-            Ok(etcd::Answer::Range { found, .. }) => {
-                let place = |entry: etcd::Entry| {
-                    let (table, key) = shared.keys.place(&entry.key)?;
-                    Some((table, key, entry.value))
-                };
-                let remembered: Vec<Remembered> = found.into_iter().filter_map(place).collect();
+            Ok(etcd::Answer::Txn { found, .. }) if found.len() == 2 => {
+                let tenure = shared.keeper.tenure();
+                let remembered = tenure.read_journal(&found[0], &found[1]);
                 if let Err(why) = shared.judge_journal(&remembered, now) {
                     self.mistake = Some(why);
                     return;
