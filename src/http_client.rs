@@ -12,11 +12,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use smol::future::FutureExt;
+use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::rc::Rc;
 use trust::Trust;
 
 /// Where somebody listens.
@@ -63,10 +66,19 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What bytes go over.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
 /// One connection. It does nothing but while something is asked.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driver,
+    /// Over TLS: it may say only later that it does not go on with us.
+    trust: Option<Trust>,
+    /// Then, why.
+    ended: Rc<RefCell<Option<String>>>,
 }
 
 /// What moves the bytes of a connection, until that has ended.
@@ -92,7 +104,7 @@ impl Connection {
         match way {
             Place::Unix(path) => {
                 let stream = smol::net::unix::UnixStream::connect(path).await;
-                Self::over(FuturesIo::new(stream.map_err(Fault::NotReached)?)).await
+                Self::over(Box::new(stream.map_err(Fault::NotReached)?), None).await
             }
             Place::Tcp { authority, trust } => {
                 let stream = smol::net::TcpStream::connect(authority.as_str()).await;
@@ -102,27 +114,33 @@ impl Connection {
                 match trust {
                     Some(trust) => {
                         let stream = trust.greet(authority, stream).await;
-                        Self::over(FuturesIo::new(stream.map_err(Fault::NotTrusted)?)).await
+                        let stream = Box::new(stream.map_err(Fault::NotTrusted)?);
+                        Self::over(stream, Some(trust.clone())).await
                     }
-                    None => Self::over(FuturesIo::new(stream)).await,
+                    None => Self::over(Box::new(stream), None).await,
                 }
             }
         }
     }
 
-    async fn over<T>(io: T) -> Result<Self, Fault>
-    where
-        T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-    {
+    /// One kind of stream for all: hyper's client for each of three would be much program text.
+    async fn over(stream: Box<dyn Stream>, trust: Option<Trust>) -> Result<Self, Fault> {
         let broken = |e: hyper::Error| Fault::Broken(e.to_string());
-        let (sender, connection) = http1::handshake(io).await.map_err(broken)?;
-        let driver = Box::pin(async {
-            // What is asked says in its own words what became of the connection.
-            let _ = connection.await;
+        let greeted = http1::handshake(FuturesIo::new(stream)).await;
+        let (sender, connection) = greeted.map_err(broken)?;
+        let ended = Rc::new(RefCell::new(None));
+        let (believer, why) = (trust.clone(), ended.clone());
+        let driver = Box::pin(async move {
+            // What is asked says in its own words what became of the connection, but for this.
+            if let (Err(e), Some(trust)) = (connection.await, believer) {
+                why.replace(trust.in_words(&e));
+            }
         });
         Ok(Self {
             sender,
             driver: Driver(Some(driver)),
+            trust,
+            ended,
         })
     }
 
@@ -140,15 +158,24 @@ impl Connection {
         request: Request<Full<Bytes>>,
         limit: usize,
     ) -> Result<(StatusCode, Bytes), Fault> {
-        let sender = &mut self.sender;
+        let (sender, trust) = (&mut self.sender, self.trust.as_ref());
         let answer = async move {
-            let response = respond(sender, request).await?;
+            let response = respond(sender, trust, request).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), limit).collect().await;
             let body = body.map_err(|e| in_the_middle(&*e))?;
             Ok((status, body.to_bytes()))
         };
-        answer.or(self.driver.drive()).await
+        let answer = answer.or(self.driver.drive()).await;
+        answer.map_err(|fault| self.known(fault))
+    }
+
+    /// What the other side has against us, where that has ended the connection.
+    fn known(&self, fault: Fault) -> Fault {
+        match (self.ended.borrow_mut().take(), fault) {
+            (Some(why), Fault::Broken(_)) => Fault::NotTrusted(why),
+            (_, fault) => fault,
+        }
     }
 
     /// Asks, and reads an answer that comes line by line, each of at most so many bytes.
@@ -160,8 +187,9 @@ impl Connection {
         request: Request<Full<Bytes>>,
         limit: usize,
     ) -> Result<(StatusCode, Lines), Fault> {
-        let asked = respond(&mut self.sender, request);
-        let response = asked.or(self.driver.drive()).await?;
+        let asked = respond(&mut self.sender, self.trust.as_ref(), request);
+        let response = asked.or(self.driver.drive()).await;
+        let response = response.map_err(|fault| self.known(fault))?;
         let status = response.status();
         let lines = Lines {
             body: response.into_body(),
@@ -175,9 +203,13 @@ impl Connection {
 
 async fn respond(
     sender: &mut SendRequest<Full<Bytes>>,
+    trust: Option<&Trust>,
     request: Request<Full<Bytes>>,
 ) -> Result<http::Response<Incoming>, Fault> {
     let broken = |error: hyper::Error| {
+        if let Some(why) = trust.and_then(|trust| trust.in_words(&error)) {
+            return Fault::NotTrusted(why);
+        }
         let told = "the connection broke before an answer came";
         let ended = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
         Fault::Broken(match ended {

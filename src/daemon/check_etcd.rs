@@ -109,6 +109,9 @@ fn in_words(trouble: Trouble) -> String {
         Trouble::Invalid(why) if why.contains("CommonName") => {
             ": the client's certificate must have no CommonName"
         }
+        Trouble::Silent(why) if why.contains("shown a certificate") => {
+            ": write cert_file and key_file in [etcd]"
+        }
         _ => "",
     };
     format!("{trouble}{advice}")

@@ -219,6 +219,9 @@ fn refusal(status: u16, body: &str) -> Trouble {
             let short: String = said.chars().take(SHOWN).collect();
             let why = format!("HTTP status {status}: {short}");
             match status {
+                400 if said.contains("HTTP request to an HTTPS server") => {
+                    Trouble::Silent("it speaks TLS: write https:// and ca_file".to_owned())
+                }
                 404 | 405 => Trouble::NoGateway(why),
                 401 | 403 => Trouble::Forbidden(why),
                 500.. => Trouble::Unavailable(why),
