@@ -243,6 +243,22 @@ fn a_client_that_is_killed_leaves_whole_batches_that_are_found_and_held_by_the_i
 }
 
 #[test]
+fn a_control_waits_for_the_end_of_what_it_was_used_on_in_all_racks() {
+    let fleet = started(2, 2, OsMood::Hangs);
+    let id = id_in(&fleet.expect(0, &["soft", "@*", "--no-wait"]).err);
+    fleet.expect(0, &["suspend", &id]);
+    let said = fleet.expect(5, &["resume", &id, "--wait=1s"]);
+    assert_eq!(said.out.lines().count(), 4, "{}", said.out);
+    let told = "the wait ran out: it goes on in r[1-2]";
+    assert!(said.err.contains(told), "{}", said.err);
+    let said = fleet.expect(0, &["rollback", "r[1-2]/@*", "--wait"]);
+    assert_eq!(said.out.matches("rolled back").count(), 4, "{}", said.out);
+    for bed in &fleet.beds {
+        assert_eq!(bed.expect(0, &["tasks", "--active"]), "");
+    }
+}
+
+#[test]
 fn ctrl_c_says_what_goes_on_and_what_was_not_begun() {
     let fleet = started(3, 1, OsMood::Hangs);
     let child = begin(fleet.command(&["soft", "@*", "--racks-at-once", "2"]));

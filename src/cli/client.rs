@@ -68,6 +68,11 @@ impl Client {
         self.endpoint.endpoint()
     }
 
+    /// Where the daemons of all its hosts are.
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        self.endpoint.endpoints()
+    }
+
     /// What the oldest answer that was not of now said of itself.
     pub(super) fn stale(&self) -> Option<model::Stale> {
         self.endpoint.stale()

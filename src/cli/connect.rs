@@ -115,6 +115,11 @@ impl Way {
         Self { key, ..self }
     }
 
+    /// All places where it may lead.
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
     /// Where it leads: to the first of several, or to the one that was right last.
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoints[self.first.load(Ordering::Relaxed) % self.endpoints.len()]
@@ -142,6 +147,12 @@ impl Way {
 
     fn has_others(&self) -> bool {
         self.endpoints.len() > 1
+    }
+
+    /// Whether it was the way to one of several hosts that failed, and not the host that said no.
+    fn lost(&self, failure: &Failure) -> bool {
+        let no_answer = matches!(failure, Failure::Broken { .. } | Failure::Timeout { .. });
+        no_answer && self.has_others()
     }
 
     fn turn_to_next(&self) {
@@ -324,6 +335,11 @@ async fn ask_around(
             Err(Miss::Asked(failure)) if way.may_ask_again() && failure.may_pass() => {
                 way.turn_to_next();
                 unheard.get_or_insert(failure);
+            }
+            // Looking changes nothing, wherever it is done.
+            Err(Miss::Asked(failure)) if method == Method::GET && way.lost(&failure) => {
+                way.turn_to_next();
+                last = Some(failure);
             }
             Err(Miss::Asked(failure)) => return Err(Some(failure)),
             Err(Miss::NotHere(failure)) => {
@@ -752,6 +768,35 @@ mod tests {
         let asked = request(&once, Method::POST, "/v1/tasks", None, Duration::ZERO);
         assert!(smol::block_on(asked).is_ok());
         hosts.join().unwrap();
+    }
+
+    #[test]
+    fn what_only_looks_is_asked_of_the_next_host_where_the_connection_to_the_first_breaks() {
+        let folder = tempfile::tempdir().unwrap();
+        let [dies, next] = ["a.sock", "b.sock"].map(|name| folder.path().join(name));
+        let way = Way::to_one_of([&dies, &next].map(|at| Endpoint::Unix(at.clone())).to_vec());
+        let there = std::os::unix::net::UnixListener::bind(dies).unwrap();
+        let dies = std::thread::spawn(move || {
+            use std::io::Read;
+            for _ in 0..2 {
+                let (mut stream, _) = there.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+            }
+        });
+        let next = host(next, vec![r#"{"tasks":[2]}"#]);
+        let ask = |way: &Way, method| {
+            smol::block_on(request(way, method, "/v1/tasks", None, Duration::ZERO))
+        };
+        assert_eq!(ask(&way, Method::GET).unwrap()["tasks"][0], 2);
+        next.join().unwrap();
+        // What may have changed something is asked of nobody else, where it has no key.
+        way.first.store(0, Ordering::Relaxed);
+        let refused = ask(&way, Method::POST);
+        assert!(
+            matches!(refused, Err(Failure::Broken { .. })),
+            "{refused:?}"
+        );
+        dies.join().unwrap();
     }
 
     #[test]

@@ -115,15 +115,15 @@ async fn pressed(fleet: &Fleet, verb: PowerVerb) -> Result<Exit, Failure> {
     press::press(fleet, operation, how).await
 }
 
-/// The daemon of one rack of the fleet, for the verbs that ask one rack.
+/// The daemons of one rack of the fleet, for the verbs that ask one rack: of each of its hosts.
 ///
 /// # Errors
 /// There is no such rack, or the file is wrong.
-pub(super) fn endpoint_of(common: &Common, name: &str) -> Result<Endpoint, Failure> {
+pub(super) fn endpoints_of(common: &Common, name: &str) -> Result<Vec<Endpoint>, Failure> {
     let racks = members::racks(common)?;
     let found = racks.iter().find(|rack| rack.name == name);
     let found = found.ok_or_else(|| no_rack(name, &racks))?;
-    Ok(found.client.endpoint().clone())
+    Ok(found.client.endpoints().to_vec())
 }
 
 /// What is said of a rack that is not there.

@@ -262,7 +262,7 @@ async fn press(app: &App, verb: PowerVerb) -> Result<Exit, Failure> {
 /// from a file or the environment, never from the command line.
 fn endpoints(common: &Common) -> Result<Vec<Endpoint>, Failure> {
     if let (true, Some(rack)) = (common.fleet, &common.rack) {
-        return Ok(vec![fleet::endpoint_of(common, rack)?]);
+        return fleet::endpoints_of(common, rack);
     }
     let Some(urls) = &common.url else {
         return Ok(vec![Endpoint::Unix(common.socket.clone())]);

@@ -75,7 +75,7 @@ pub(super) async fn control(
 }
 
 /// What a task's end means for the control that was to bring it about.
-fn controlled_exit(control: Control, task: &Task) -> Exit {
+pub(super) fn controlled_exit(control: Control, task: &Task) -> Exit {
     let brought_about = match control {
         Control::Abort => task.state == TaskState::Aborted,
         Control::Cancel => task.state == TaskState::Cancelled,

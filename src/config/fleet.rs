@@ -46,8 +46,8 @@ pub struct FleetRack {
 pub enum FleetPlace {
     /// A Unix socket of this host.
     Socket(PathBuf),
-    /// A URL, as it was typed.
-    Url(String),
+    /// URLs, as they were typed: several where the rack has several hosts.
+    Urls(Vec<String>),
 }
 
 /// `user:password`. Never shown.
@@ -182,20 +182,34 @@ impl Reader {
         let Some(names) = expanded(&typed, findings) else {
             return Vec::new();
         };
-        let Some(places) = expanded(&place, findings) else {
-            return Vec::new();
+        let mut places = vec![Vec::new(); names.len()];
+        let typed_places = match is_url {
+            true => each_host(&place.value),
+            false => vec![place.value.as_str()],
         };
-        if names.len() != places.len() {
-            let text = format!(
-                "{} places for {} names: ranges expand in step, so both must have as many",
-                places.len(),
-                names.len()
-            );
-            findings.complain(&place.span, text);
-            return Vec::new();
+        for typed in typed_places {
+            let typed = At {
+                value: typed.to_owned(),
+                span: place.span.clone(),
+            };
+            let Some(of_host) = expanded(&typed, findings) else {
+                return Vec::new();
+            };
+            if names.len() != of_host.len() {
+                let text = format!(
+                    "{} places for {} names: ranges expand in step, so both must have as many",
+                    of_host.len(),
+                    names.len()
+                );
+                findings.complain(&place.span, text);
+                return Vec::new();
+            }
+            for (places, one) in places.iter_mut().zip(of_host) {
+                places.push(one);
+            }
         }
         let written = findings.place(&span);
-        let settled = |(name, place): (String, String)| {
+        let settled = |(name, places): (String, Vec<String>)| {
             if let Some(fault) = name_fault(&name) {
                 let text = format!("'{name}' is no name for a rack: {fault}");
                 findings.complain(&typed.span, text);
@@ -203,8 +217,8 @@ impl Reader {
             FleetRack {
                 name,
                 place: match is_url {
-                    true => FleetPlace::Url(place),
-                    false => FleetPlace::Socket(self.folder.join(place)),
+                    true => FleetPlace::Urls(places),
+                    false => FleetPlace::Socket(self.folder.join(places.concat())),
                 },
                 ca_file: own.ca_file.clone().or_else(|| defaults.ca_file.clone()),
                 auth: own.auth.clone().or_else(|| defaults.auth.clone()),
@@ -239,6 +253,16 @@ impl Reader {
             auth: text.or(file),
         }
     }
+}
+
+/// The URLs of the hosts of a rack: between commas, but for those of a range.
+fn each_host(typed: &str) -> Vec<&str> {
+    let mut in_range = false;
+    let hosts = typed.split(|letter| {
+        in_range = (in_range || letter == '[') && letter != ']';
+        letter == ',' && !in_range
+    });
+    hosts.map(str::trim).collect()
 }
 
 fn expanded(typed: &At<String>, findings: &mut Findings<'_>) -> Option<Vec<String>> {
@@ -299,13 +323,30 @@ mod tests {
         assert_eq!(names, ["r08", "r09", "r10", "r11"]);
         assert_eq!(
             racks[2].place,
-            FleetPlace::Url("https://mgmt10:6385".into())
+            FleetPlace::Urls(vec!["https://mgmt10:6385".into()])
         );
         let ca_file = racks[0].ca_file.as_deref();
         assert_eq!(ca_file, Some(Path::new("/etc/rackbmc/ca.pem")));
         assert_eq!(racks[0].written, "/etc/rackbmc/fleet.toml:4:1");
         let socket = FleetPlace::Socket("/run/rackbmcd/r11.sock".into());
         assert_eq!(racks[3].place, socket);
+    }
+
+    #[test]
+    fn a_rack_with_two_hosts_has_a_url_for_each() {
+        let racks = read(
+            "[[rack]]\nname = \"r[1,3]\"\nurl = \"https://a[1,3]:1, https://b[1,3]:2\"\n",
+            0o644,
+        );
+        let racks = racks.expect("no mistake");
+        let hosts = |a: &str, b: &str| FleetPlace::Urls(vec![a.into(), b.into()]);
+        assert_eq!(racks[0].place, hosts("https://a1:1", "https://b1:2"));
+        assert_eq!(racks[1].place, hosts("https://a3:1", "https://b3:2"));
+        let no = read(
+            "[[rack]]\nname = \"r[1,3]\"\nurl = \"https://a[1,3],https://b1\"\n",
+            0o644,
+        );
+        assert!(no.unwrap_err().contains("1 places for 2 names"));
     }
 
     #[test]

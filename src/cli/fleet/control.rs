@@ -1,5 +1,7 @@
 //! Controls over many racks: on what a fleet batch began, or on the tasks that have certain nodes.
 
+mod wait;
+
 use super::id::{FleetId, Found, Written, find};
 use super::press::tell_silent;
 use super::select::{Facts, select};
@@ -9,7 +11,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::say;
 use crate::cli::results;
 use crate::cli::select::{Unnamed, each_of};
-use crate::cli::tasks::{is_id, nothing_to, on_a_node, tell_refusals};
+use crate::cli::tasks::{controlled_exit, is_id, nothing_to, on_a_node, tell_refusals};
 use crate::model::{Batch, Control, Task};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,25 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Tasks that a daemon lists with one answer.
 const LISTED: u32 = 1000;
 
-/// What came of a control in one rack.
+/// What came of a control.
 #[derive(Default)]
-struct Done {
-    tasks: Vec<Task>,
+struct Done<'f> {
+    tasks: Vec<(&'f Rack, Task)>,
     exits: Vec<Exit>,
 }
 
 /// Uses a control on what is named.
-pub(super) async fn control(
-    fleet: &Fleet,
+pub(super) async fn control<'f>(
+    fleet: &'f Fleet,
     control: Control,
     args: args::Control,
 ) -> Result<Exit, Failure> {
-    if args.wait.is_some() {
-        return Err(Failure::Usage(
-            "--wait is for one rack; rackbmc --fleet batch ID --wait waits for a whole fleet batch"
-                .into(),
-        ));
-    }
     let mut ids = Vec::new();
     let mut sets = Vec::new();
     for word in &args.targets.nodes {
@@ -74,8 +70,8 @@ pub(super) async fn control(
     }
     if let Some(chosen) = chosen {
         done.exits.extend(tell_silent(&chosen, control.name()));
-        let racks: Vec<&Rack> = chosen.chosen.iter().map(|chosen| chosen.rack).collect();
-        let question = async |rack: &Rack| {
+        let racks: Vec<&'f Rack> = chosen.chosen.iter().map(|chosen| chosen.rack).collect();
+        let question = async |rack: &'f Rack| {
             let of_it = chosen
                 .chosen
                 .iter()
@@ -90,7 +86,17 @@ pub(super) async fn control(
             }
         }
     }
-    results::show(&fleet.out, &done.tasks, Vec::new());
+    if let Some(patience) = args.wait
+        && !done.tasks.is_empty()
+    {
+        let (tasks, lost) = wait::to_the_end(fleet, done.tasks, patience).await?;
+        let ends = tasks.iter().map(|(_, task)| controlled_exit(control, task));
+        done.exits.extend(ends.chain(lost));
+        done.tasks = tasks;
+    }
+    let tasks = done.tasks.into_iter();
+    let tasks: Vec<Task> = tasks.map(|(rack, task)| rack.task(task)).collect();
+    results::show(&fleet.out, &tasks, Vec::new());
     Ok(Exit::worst(done.exits))
 }
 
@@ -120,7 +126,7 @@ pub(super) async fn abort_all(racks: &[&Rack], id: FleetId) {
     }
 }
 
-impl Done {
+impl<'f> Done<'f> {
     fn add(&mut self, other: Self) {
         self.tasks.extend(other.tasks);
         self.exits.extend(other.exits);
@@ -147,9 +153,9 @@ fn unsure(rack: &Rack, why: &Failure, control: Control) -> Exit {
 
 /// On the part that each rack has of a fleet batch. What has ended by itself in the meantime is
 /// left alone.
-async fn on_batches(control: Control, word: &str, found: &Found<'_>) -> Done {
+async fn on_batches<'f>(control: Control, word: &str, found: &Found<'f>) -> Done<'f> {
     let mut done = Done::default();
-    let open: Vec<&(&Rack, Batch)> = found
+    let open: Vec<&(&'f Rack, Batch)> = found
         .batches
         .iter()
         .filter(|(_, batch)| batch.ended_at.is_none())
@@ -166,8 +172,8 @@ async fn on_batches(control: Control, word: &str, found: &Found<'_>) -> Done {
         done.exits.push(exit);
         return done;
     }
-    let racks: Vec<&Rack> = open.iter().map(|(rack, _)| *rack).collect();
-    let question = async |rack: &Rack| {
+    let racks: Vec<&'f Rack> = open.iter().map(|(rack, _)| *rack).collect();
+    let question = async |rack: &'f Rack| {
         let of_it = open.iter().find(|(known, _)| known.name == rack.name);
         let (_, batch) = of_it.expect("asked for these racks alone");
         let batch = rack.client.control_batch(batch.id, control).await?;
@@ -179,7 +185,7 @@ async fn on_batches(control: Control, word: &str, found: &Found<'_>) -> Done {
             Ok((batch, tasks)) => {
                 done.exits.extend(tell_refusals(&with_rack(rack, batch)));
                 done.tasks
-                    .extend(tasks.into_iter().map(|task| rack.task(task)));
+                    .extend(tasks.into_iter().map(|task| (rack, task)));
             }
             Err(why) => done.exits.push(unsure(rack, &why, control)),
         }
@@ -188,7 +194,11 @@ async fn on_batches(control: Control, word: &str, found: &Found<'_>) -> Done {
 }
 
 /// On the tasks that have these nodes of a rack.
-async fn on_nodes(rack: &Rack, control: Control, names: &[String]) -> Result<Done, Failure> {
+async fn on_nodes<'f>(
+    rack: &'f Rack,
+    control: Control,
+    names: &[String],
+) -> Result<Done<'f>, Failure> {
     let running = rack.client.tasks(None, None, true, LISTED).await?;
     let mut having: HashMap<&str, &Task> = HashMap::new();
     for task in &running {
@@ -208,7 +218,7 @@ async fn on_nodes(rack: &Rack, control: Control, names: &[String]) -> Result<Don
                 done.exits.push(exit);
             }
             Some(answer) => match on_a_node(&full, answer)? {
-                Ok(task) => done.tasks.push(rack.task(task)),
+                Ok(task) => done.tasks.push((rack, task)),
                 Err(exit) => done.exits.push(exit),
             },
         }

@@ -64,12 +64,12 @@ fn of_file(path: &Path, common: &Common) -> Result<(Vec<Rack>, Option<EtcdSettin
         trust: HashMap::new(),
     };
     let racks = file.racks.into_iter().map(|rack| {
-        let endpoint = secrets.endpoint(&rack);
-        let endpoint =
-            endpoint.map_err(|why| Failure::Usage(format!("{}: {why}", rack.written)))?;
+        let endpoints = secrets.endpoints(&rack);
+        let endpoints =
+            endpoints.map_err(|why| Failure::Usage(format!("{}: {why}", rack.written)))?;
         Ok(Rack {
             name: rack.name,
-            client: Client::new(endpoint),
+            client: Client::of_one_of(endpoints),
             named: true,
         })
     });
@@ -84,10 +84,11 @@ struct Secrets<'c> {
 }
 
 impl Secrets<'_> {
-    fn endpoint(&mut self, rack: &FleetRack) -> Result<Endpoint, Failure> {
-        let url = match &rack.place {
-            FleetPlace::Socket(path) => return Ok(Endpoint::Unix(path.clone())),
-            FleetPlace::Url(url) => url,
+    /// The rack's daemon, or those of its hosts.
+    fn endpoints(&mut self, rack: &FleetRack) -> Result<Vec<Endpoint>, Failure> {
+        let urls = match &rack.place {
+            FleetPlace::Socket(path) => return Ok(vec![Endpoint::Unix(path.clone())]),
+            FleetPlace::Urls(urls) => urls,
         };
         let credentials = match &rack.auth {
             None => crate::cli::credentials(self.common)?,
@@ -103,14 +104,17 @@ impl Secrets<'_> {
         };
         let authorities = rack.ca_file.clone().or_else(|| self.common.cacert.clone());
         let trusted = &mut self.trust;
-        Endpoint::from_url_with(url, credentials, || match trusted.get(&authorities) {
+        let mut trust = || match trusted.get(&authorities) {
             Some(known) => Ok(known.clone()),
             None => {
                 let trust = Trust::new(authorities.as_deref()).map_err(Failure::Usage)?;
-                trusted.insert(authorities, trust.clone());
+                trusted.insert(authorities.clone(), trust.clone());
                 Ok(trust)
             }
-        })
+        };
+        let each = urls.iter();
+        each.map(|url| Endpoint::from_url_with(url, credentials.clone(), &mut trust))
+            .collect()
     }
 }
 
