@@ -297,7 +297,7 @@ pub fn fold<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
 pub fn natural_order(a: &str, b: &str) -> Ordering {
     let (a_texts, a_numbers) = split(a);
     let (b_texts, b_numbers) = split(b);
-    let by_value = |number: &Number| number.value();
+    let by_value = |number: &Number| number.value;
     for index in 0..a_texts.len().min(b_texts.len()) {
         let texts = a_texts[index].cmp(&b_texts[index]);
         let numbers = a_numbers
@@ -530,31 +530,47 @@ fn range(text: &str) -> Result<Range, Fault> {
 
 /// A run of digits in a name. Ordered by length, then by digits: so `2` comes before `10`, and both
 /// before `002`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Number {
-    length: usize,
-    digits: String,
+    length: u8,
+    value: u64,
 }
 
 impl Number {
+    /// Of at most 18 digits.
     fn new(digits: &str) -> Self {
         Self {
-            length: digits.len(),
-            digits: digits.to_owned(),
+            length: u8::try_from(digits.len()).expect("at most 18 digits"),
+            value: digits.parse().expect("at most 18 digits"),
         }
     }
 
-    fn value(&self) -> u64 {
-        self.digits.parse().expect("at most 18 digits")
+    /// The number that a range would have after this one, where the range began with `first`.
+    fn after(self, first: Self) -> Option<Self> {
+        let value = self.value + 1;
+        let digits = u8::try_from(value.checked_ilog10()? + 1).ok()?;
+        let length = match first.is_padded() {
+            true => first.length,
+            false => digits,
+        };
+        let fits = digits <= length && usize::from(length) <= DIGITS;
+        fits.then_some(Self { length, value })
     }
 
-    /// The number that a range would have after this one, where the range began with `first`.
-    fn after(&self, first: &Self) -> Option<Self> {
-        let padded = first.length > 1 && first.digits.starts_with('0');
-        let width = if padded { first.length } else { 0 };
-        let digits = format!("{:0width$}", self.value() + 1);
-        let fits = digits.len() <= DIGITS && (!padded || digits.len() == width);
-        fits.then(|| Self::new(&digits))
+    /// Whether it has leading zeros.
+    fn is_padded(self) -> bool {
+        u32::from(self.length) > self.value.checked_ilog10().unwrap_or(0) + 1
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:0width$}",
+            self.value,
+            width = usize::from(self.length)
+        )
     }
 }
 
@@ -586,8 +602,7 @@ type Block = Vec<BTreeSet<Number>>;
 /// Covers points with disjoint blocks: joins those that differ in one place only, the last place
 /// first, as long as there are any.
 fn merge(points: BTreeSet<Vec<Number>>) -> Vec<Block> {
-    let single = |point: Vec<Number>| point.into_iter().map(|n| BTreeSet::from([n])).collect();
-    let mut blocks: Vec<Block> = points.into_iter().map(single).collect();
+    let mut blocks = rows(points);
     loop {
         let before = blocks.len();
         let places = blocks.first().map_or(0, Vec::len);
@@ -611,6 +626,25 @@ fn merge(points: BTreeSet<Vec<Number>>) -> Vec<Block> {
     }
 }
 
+/// Points that differ in the last place only, together: they stand beside one another. Of a thousand
+/// racks there are many points, and a set for each place of each would be much memory.
+fn rows(points: BTreeSet<Vec<Number>>) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut before: Option<Vec<Number>> = None;
+    for mut point in points {
+        let last = point.pop();
+        match (blocks.last_mut().and_then(|block| block.last_mut()), last) {
+            (Some(row), Some(last)) if before.as_ref() == Some(&point) => drop(row.insert(last)),
+            _ => {
+                let numbers = point.iter().copied().chain(last);
+                blocks.push(numbers.map(|number| BTreeSet::from([number])).collect());
+            }
+        }
+        before = Some(point);
+    }
+    blocks
+}
+
 fn write_block(texts: &[String], block: &Block) -> String {
     let mut written = texts[0].clone();
     for (numbers, after) in block.iter().zip(&texts[1..]) {
@@ -622,18 +656,17 @@ fn write_block(texts: &[String], block: &Block) -> String {
 
 fn write_numbers(mut numbers: BTreeSet<Number>) -> String {
     if numbers.len() == 1 {
-        return numbers.pop_first().expect("there is one").digits;
+        return numbers.pop_first().expect("there is one").to_string();
     }
     let mut parts = Vec::new();
     while let Some(first) = numbers.pop_first() {
-        let mut last = first.clone();
-        while let Some(next) = last.after(&first).filter(|next| numbers.remove(next)) {
+        let mut last = first;
+        while let Some(next) = last.after(first).filter(|next| numbers.remove(next)) {
             last = next;
         }
-        parts.push(if first == last {
-            first.digits
-        } else {
-            format!("{}-{}", first.digits, last.digits)
+        parts.push(match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
         });
     }
     format!("[{}]", parts.join(","))

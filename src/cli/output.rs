@@ -20,6 +20,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// Bytes of a long list that are written together.
+const PIECE: usize = 64 << 10;
+/// Lines of things that are made together.
+const LINES: usize = 1000;
+
 /// Writes a line to stderr: see [`told`].
 macro_rules! say {
     ($($text:tt)*) => {
@@ -170,8 +175,13 @@ impl Out {
     /// Writes `name: text` for each, equal texts in one line where that was asked for, or where a
     /// person reads.
     pub fn lines<T>(&self, items: &[T], line: impl Fn(&T) -> (String, String)) {
-        let lines: Vec<_> = items.iter().map(line).collect();
-        if !lines.is_empty() {
+        // Of a thousand racks they are many.
+        let together = match self.folds() {
+            true => items.len().max(1),
+            false => LINES,
+        };
+        for items in items.chunks(together) {
+            let lines: Vec<_> = items.iter().map(&line).collect();
             self.prose(&per_node(&lines, self.folds()));
         }
     }
@@ -216,7 +226,7 @@ impl Out {
         match self.format {
             Format::Text => self.lines(items, lines),
             Format::Wide => self.data(&self.drawn(table(items))),
-            Format::Json | Format::Yaml => self.structured(&items),
+            Format::Json | Format::Yaml => self.structured_list(items.iter()),
             Format::Name => {
                 for item in items {
                     self.data(&lines(item).0);
@@ -232,6 +242,32 @@ impl Out {
             Format::Yaml => yaml(&value),
             _ => serde_json::to_string_pretty(&value).expect("values are JSON"),
         }));
+    }
+
+    /// Writes a list as [`Out::structured`] does. As JSON it is made thing by thing: of a thousand
+    /// racks they are many.
+    pub fn structured_list<T: Serialize>(&self, items: impl Iterator<Item = T>) {
+        let mut items = items.peekable();
+        if self.format == Format::Yaml || items.peek().is_none() {
+            return self.structured(&items.collect::<Vec<_>>());
+        }
+        let (mut text, mut before) = (String::new(), "[");
+        for item in items {
+            let value = serde_json::to_value(item).expect("answers are JSON");
+            let shown = serde_json::to_string_pretty(&value).expect("values are JSON");
+            // No string in JSON has a line break in it.
+            text.push_str(&format!("{before}\n  {}", shown.replace('\n', "\n  ")));
+            before = ",";
+            if text.len() > PIECE {
+                self.piece(std::mem::take(&mut text));
+            }
+        }
+        self.piece(text + "\n]\n");
+    }
+
+    /// A part of what is written as JSON.
+    fn piece(&self, text: String) {
+        write(harmless(&visible_json(text), self.colour).as_bytes());
     }
 
     /// Writes a value as JSON in one line.

@@ -80,8 +80,7 @@ pub(super) fn show(out: &Out, nodes: &[&Node], full: bool) {
     match out.format {
         Format::Text if out.person => out.data(&for_people(out, nodes)),
         Format::Json | Format::Yaml if !full => {
-            let facts: Vec<Facts> = nodes.iter().map(|node| Facts::of(node)).collect();
-            out.structured(&facts);
+            out.structured_list(nodes.iter().map(|node| Facts::of(node)));
         }
         Format::Text | Format::Wide | Format::Json | Format::Yaml | Format::Name => out.items(
             nodes,

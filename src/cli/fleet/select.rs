@@ -12,7 +12,7 @@ use crate::cli::exit::Failure;
 use crate::cli::select::{Unnamed, members, name};
 use crate::model::Node;
 use crate::nodeset::{self, Fault, NodeSetError};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -360,27 +360,24 @@ fn group_of(
 
 /// The nodes of the racks that answered, by their names and uuids.
 struct Found<'n> {
+    known: &'n BTreeMap<&'n str, Vec<Node>>,
     by_name: HashMap<&'n str, HashMap<&'n str, &'n Node>>,
     /// Nodes of one name have the same uuid in every rack, where their configuration gives them
-    /// none.
-    by_uuid: HashMap<Uuid, Vec<(&'n str, &'n Node)>>,
+    /// none. Made where somebody names one: of a thousand racks they are many.
+    by_uuid: OnceCell<HashMap<Uuid, Vec<(&'n str, &'n Node)>>>,
 }
 
 impl<'n> Found<'n> {
     fn among(known: &'n BTreeMap<&'n str, Vec<Node>>) -> Self {
-        let mut found = Found {
-            by_name: HashMap::new(),
-            by_uuid: HashMap::new(),
-        };
-        for (rack, nodes) in known {
+        let of_rack = |(rack, nodes): (&&'n str, &'n Vec<Node>)| {
             let names = nodes.iter().map(|node| (name(node), node));
-            found.by_name.insert(rack, names.collect());
-            for node in nodes {
-                let alike = found.by_uuid.entry(node.uuid).or_default();
-                alike.push((*rack, node));
-            }
+            (*rack, names.collect())
+        };
+        Self {
+            known,
+            by_name: known.iter().map(of_rack).collect(),
+            by_uuid: OnceCell::new(),
         }
-        found
     }
 
     fn find(&self, word: &str) -> Option<(&'n str, &'n Node)> {
@@ -398,9 +395,19 @@ impl<'n> Found<'n> {
 
     /// The nodes that have that uuid, in racks that answered.
     fn by_uuid(&self, word: &str) -> &[(&'n str, &'n Node)] {
-        let uuid = Uuid::try_parse(word).ok();
-        let alike = uuid.and_then(|uuid| self.by_uuid.get(&uuid));
-        alike.map_or(&[], Vec::as_slice)
+        let Ok(uuid) = Uuid::try_parse(word) else {
+            return &[];
+        };
+        let by_uuid = self.by_uuid.get_or_init(|| {
+            let mut by_uuid: HashMap<Uuid, Vec<_>> = HashMap::new();
+            for (rack, nodes) in self.known {
+                for node in nodes {
+                    by_uuid.entry(node.uuid).or_default().push((*rack, node));
+                }
+            }
+            by_uuid
+        });
+        by_uuid.get(&uuid).map_or(&[], Vec::as_slice)
     }
 
     /// Whether the rack that a name carries has answered; of others nothing can be said.
