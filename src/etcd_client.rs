@@ -261,11 +261,11 @@ fn silent(fault: Fault) -> Trouble {
 fn word_of(request: &Request) -> &'static str {
     match request {
         Request::Txn(_) => "txn",
-        Request::Range(_) => "range",
+        Request::Range(_) | Request::Past(..) => "range",
         Request::Watch(_) => "watch",
         Request::Authenticate(_) => "authenticate",
         Request::Status => "status",
-        Request::Version => "version",
+        Request::Quota => "quota",
     }
 }
 

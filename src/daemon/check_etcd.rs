@@ -2,7 +2,7 @@
 //! line says how it is.
 
 use crate::config::EtcdSettings;
-use crate::etcd::{Answer, Compare, Op, Request, Span, Status, Trouble, Txn};
+use crate::etcd::{Answer, Compare, Op, Request, Revision, Span, Status, Trouble, Txn};
 use crate::etcd_client::Members;
 use crate::http_client::Place;
 use crate::tenure::keys::Keys;
@@ -24,6 +24,9 @@ pub(super) async fn check(settings: &EtcdSettings, rack: &str, say: &mut dyn FnM
                 };
                 let (version, size) = (&found.status.version, megabytes(found.status.size));
                 say(&format!("{way}: etcd {version}, {size} MB: {verdict}"));
+                for advice in found.advice() {
+                    say(&format!("{way}: {advice}"));
+                }
             }
             Err(why) => {
                 good = false;
@@ -48,6 +51,10 @@ pub(super) async fn check(settings: &EtcdSettings, rack: &str, say: &mut dyn FnM
 struct Found {
     cluster: u64,
     status: Status,
+    /// How large it may become, where it tells its figures to whoever asks for them here.
+    quota: Option<u64>,
+    /// So many changes were made, and it still knows the first.
+    uncompacted: Option<Revision>,
 }
 
 impl Found {
@@ -71,11 +78,47 @@ impl Found {
     }
 }
 
+impl Found {
+    /// What would be better otherwise, and holds nothing up.
+    fn advice(&self) -> Vec<String> {
+        let compact = self.uncompacted.map(|changes| {
+            format!(
+                "it remembers all of its {changes} changes: start it with \
+                 --auto-compaction-mode=periodic --auto-compaction-retention=5m"
+            )
+        });
+        let room = self.quota.and_then(|quota| {
+            let used = (self.status.size * 100).checked_div(quota)?;
+            let of = format!("of the {} MB that it may have", megabytes(quota));
+            match (used >= 70, quota < QUOTA) {
+                (true, _) => Some(format!(
+                    "{used} % {of} are used: compact and defragment it, or raise \
+                     --quota-backend-bytes"
+                )),
+                (false, true) => Some(format!(
+                    "its quota is {} MB: 2 GB do for a thousand racks (--quota-backend-bytes)",
+                    megabytes(quota)
+                )),
+                (false, false) => None,
+            }
+        });
+        compact.into_iter().chain(room).collect()
+    }
+}
+
 async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found, String> {
     let one = vec![way.clone()];
     let members = Members::new(one, settings.user.clone(), settings.request_timeout);
     let ask = async |request: Request| members.ask(&request).await;
-    let status = ask(Request::Status).await.map_err(in_words)?;
+    let status = ask(Request::Status).await.map_err(|trouble| {
+        let plain = matches!(way, Place::Tcp { trust: None, .. });
+        let closed = matches!(&trouble, Trouble::Silent(why) if why.contains("connection"));
+        let why = in_words(trouble);
+        match plain && closed {
+            true => format!("{why}: where it speaks TLS, write https:// and ca_file"),
+            false => why,
+        }
+    })?;
     let Answer::Status { header, status } = status else {
         return Err("an answer to something else".to_owned());
     };
@@ -94,9 +137,21 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
     let written = written.await;
     written
         .map_err(|trouble| format!("{} cannot be written: {}", keys.all(), in_words(trouble)))?;
+    // What these two answer is advice alone: a member may well keep its figures to itself.
+    let quota = match ask(Request::Quota).await {
+        Ok(Answer::Quota(bytes)) => Some(bytes),
+        _ => None,
+    };
+    let changes = Some(header.revision).filter(|changes| *changes > MANY_CHANGES);
+    let remembered = match changes {
+        Some(_) => ask(Request::Past(keys.own(), 1)).await.is_ok(),
+        None => false,
+    };
     Ok(Found {
         cluster: header.cluster,
         status,
+        quota,
+        uncompacted: changes.filter(|_| remembered),
     })
 }
 
@@ -145,6 +200,10 @@ fn megabytes(bytes: u64) -> u64 {
 
 /// Of so many one may fail.
 const MEMBERS: usize = 3;
+/// Etcd's own quota, where none is said.
+const QUOTA: u64 = 2 << 30;
+/// So many changes come together within hours: whoever compacts has done so before.
+const MANY_CHANGES: Revision = 20_000;
 
 #[cfg(test)]
 mod tests {

@@ -17,11 +17,11 @@ impl Request {
     pub fn target(&self) -> (&'static str, &'static str) {
         match self {
             Self::Txn(_) => ("POST", "/v3/kv/txn"),
-            Self::Range(_) => ("POST", "/v3/kv/range"),
+            Self::Range(_) | Self::Past(..) => ("POST", "/v3/kv/range"),
             Self::Watch(_) => ("POST", "/v3/watch"),
             Self::Authenticate(_) => ("POST", "/v3/auth/authenticate"),
             Self::Status => ("POST", "/v3/maintenance/status"),
-            Self::Version => ("GET", "/version"),
+            Self::Quota => ("GET", "/metrics"),
         }
     }
 
@@ -41,7 +41,10 @@ impl Request {
                 json!({ "name": user.name, "password": *user.password }).to_string()
             }
             Self::Status => "{}".to_owned(),
-            Self::Version => String::new(),
+            Self::Past(key, revision) => {
+                json!({ "key": coded(key), "revision": revision.to_string() }).to_string()
+            }
+            Self::Quota => String::new(),
         };
         Zeroizing::new(text)
     }
@@ -60,7 +63,7 @@ impl Request {
         }
         match self {
             Self::Txn(txn) => txn_answer(txn, body),
-            Self::Range(_) => {
+            Self::Range(_) | Self::Past(..) => {
                 let raw: RawRange = parse(body)?;
                 Ok(Answer::Range {
                     header: raw.header.into(),
@@ -87,12 +90,20 @@ impl Request {
                     },
                 })
             }
-            Self::Version => {
-                let raw: RawVersion = parse(body)?;
-                Ok(Answer::Version(raw.version))
-            }
+            Self::Quota => quota(body),
             Self::Watch(_) => Err(nonsense("a watch ended", body)),
         }
+    }
+}
+
+/// What a member has among its figures for Prometheus.
+fn quota(body: &str) -> Result<Answer, Trouble> {
+    let mut lines = body.lines();
+    let figure = lines.find_map(|line| line.strip_prefix("etcd_server_quota_backend_bytes "));
+    let figure = figure.and_then(|figure| figure.trim().parse::<f64>().ok());
+    match figure {
+        Some(bytes) => Ok(Answer::Quota(bytes as u64)),
+        None => Err(nonsense("no figure of its quota", body)),
     }
 }
 
@@ -220,7 +231,7 @@ fn refusal(status: u16, body: &str) -> Trouble {
             let why = format!("HTTP status {status}: {short}");
             match status {
                 400 if said.contains("HTTP request to an HTTPS server") => {
-                    Trouble::Silent("it speaks TLS: write https:// and ca_file".to_owned())
+                    Trouble::Silent("it speaks TLS, and hears HTTP over the connection".to_owned())
                 }
                 404 | 405 => Trouble::NoGateway(why),
                 401 | 403 => Trouble::Forbidden(why),
@@ -359,12 +370,6 @@ struct RawStatus {
     in_use: u64,
     #[serde(default)]
     errors: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct RawVersion {
-    #[serde(rename = "etcdserver")]
-    version: String,
 }
 
 #[derive(Deserialize)]

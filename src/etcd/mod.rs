@@ -34,8 +34,10 @@ pub enum Request {
     Authenticate(User),
     /// What a member says of itself and its cluster.
     Status,
-    /// The version that a member has.
-    Version,
+    /// What a key was in a revision: of old ones etcd has forgotten that, where it is compacted.
+    Past(String, Revision),
+    /// How large a member may become.
+    Quota,
 }
 
 /// A user of etcd and the password.
@@ -129,8 +131,8 @@ pub enum Answer {
         /// What is known of the member.
         status: Status,
     },
-    /// To [`Request::Version`]: as in "3.5.21".
-    Version(String),
+    /// To [`Request::Quota`]: bytes of its file.
+    Quota(u64),
 }
 
 impl Answer {
@@ -141,7 +143,7 @@ impl Answer {
             | Self::Range { header, .. }
             | Self::Authenticated { header, .. }
             | Self::Status { header, .. } => Some(header),
-            Self::Version(_) => None,
+            Self::Quota(_) => None,
         }
     }
 }

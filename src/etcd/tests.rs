@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::Value;
+use std::cell::Cell;
 
 /// One request that a real etcd was asked, and its answer.
 struct Asked {
@@ -10,9 +11,33 @@ struct Asked {
     answer: String,
 }
 
+/// Versions, and what each has answered.
+const RECORDED: [(&str, &str); 2] = [
+    (
+        "3.4.23",
+        include_str!("../../tests/vectors/etcd/3.4.23.txt"),
+    ),
+    (
+        "3.5.30",
+        include_str!("../../tests/vectors/etcd/3.5.30.txt"),
+    ),
+];
+
+thread_local! {
+    static AT: Cell<(&'static str, &'static str)> = const { Cell::new(RECORDED[0]) };
+}
+
+/// The same holds for each of these versions.
+fn at_each(test: impl Fn()) {
+    for of_version in RECORDED {
+        AT.set(of_version);
+        test();
+    }
+}
+
 fn asked(name: &str) -> Asked {
-    const RECORDED: &str = include_str!("../../tests/vectors/etcd/3.4.23.txt");
-    let (_, rest) = RECORDED
+    let (_, recorded) = AT.get();
+    let (_, rest) = recorded
         .split_once(&format!("# {name}\n"))
         .expect("it was asked that");
     let mut lines = rest.lines();
@@ -103,193 +128,220 @@ fn of_txn(answer: Result<Answer, Trouble>) -> (Revision, bool, Vec<Vec<(String, 
 
 #[test]
 fn a_claim_is_made_once() {
-    let first = of_txn(said("claimed", &claim()));
-    assert_eq!(first, (2, true, vec![vec![], vec![]]));
-    let second = of_txn(said("claimed by another", &claim()));
-    let found = vec![vec![("A".to_owned(), 2)], vec![("1".to_owned(), 2)]];
-    assert_eq!(second, (2, false, found));
+    at_each(|| {
+        let first = of_txn(said("claimed", &claim()));
+        assert_eq!(first, (2, true, vec![vec![], vec![]]));
+        let second = of_txn(said("claimed by another", &claim()));
+        let found = vec![vec![("A".to_owned(), 2)], vec![("1".to_owned(), 2)]];
+        assert_eq!(second, (2, false, found));
+    });
 }
 
 #[test]
 fn a_commit_is_carried_out_once_and_in_its_order() {
-    let first = commit(Compare::Revision(key("head"), 0), "1");
-    assert_eq!(of_txn(said("first commit", &first)), (3, true, vec![]));
-    let found = vec![vec![("A".to_owned(), 2)], vec![("1".to_owned(), 3)]];
-    assert_eq!(
-        of_txn(said("the same again", &first)),
-        (3, false, found),
-        "it tells whose the rack is, and that it was there already"
-    );
-    let second = commit(Compare::Value(key("head"), b"1".to_vec()), "2");
-    assert_eq!(of_txn(said("second commit", &second)), (4, true, vec![]));
+    at_each(|| {
+        let first = commit(Compare::Revision(key("head"), 0), "1");
+        assert_eq!(of_txn(said("first commit", &first)), (3, true, vec![]));
+        let found = vec![vec![("A".to_owned(), 2)], vec![("1".to_owned(), 3)]];
+        assert_eq!(
+            of_txn(said("the same again", &first)),
+            (3, false, found),
+            "it tells whose the rack is, and that it was there already"
+        );
+        let second = commit(Compare::Value(key("head"), b"1".to_vec()), "2");
+        assert_eq!(of_txn(said("second commit", &second)), (4, true, vec![]));
+    });
 }
 
 #[test]
 fn a_key_that_is_not_there_has_no_value() {
-    let nobody = Request::Txn(Txn {
-        compare: vec![Compare::Value(key("none"), b"x".to_vec())],
-        success: vec![],
-        failure: vec![get("none")],
+    at_each(|| {
+        let nobody = Request::Txn(Txn {
+            compare: vec![Compare::Value(key("none"), b"x".to_vec())],
+            success: vec![],
+            failure: vec![get("none")],
+        });
+        let told = of_txn(said("a value that is not there", &nobody));
+        assert_eq!(told, (4, false, vec![vec![]]));
     });
-    let told = of_txn(said("a value that is not there", &nobody));
-    assert_eq!(told, (4, false, vec![vec![]]));
 }
 
 #[test]
 fn what_is_read_comes_with_the_revision_of_its_last_change() {
-    let Ok(Answer::Range { header, found }) = said("one key", &range("own")) else {
-        panic!("no range");
-    };
-    assert_eq!(header.revision, 4);
-    let own = Entry {
-        key: key("own"),
-        value: b"A".to_vec(),
-        revision: 2,
-    };
-    assert_eq!(found, [own]);
-    let all = Request::Range(Span::Prefix(key("")));
-    let Ok(Answer::Range { found, .. }) = said("nothing there", &all) else {
-        panic!("no range");
-    };
-    assert_eq!(found, []);
+    at_each(|| {
+        let Ok(Answer::Range { header, found }) = said("one key", &range("own")) else {
+            panic!("no range");
+        };
+        assert_eq!(header.revision, 4);
+        let own = Entry {
+            key: key("own"),
+            value: b"A".to_vec(),
+            revision: 2,
+        };
+        assert_eq!(found, [own]);
+        let all = Request::Range(Span::Prefix(key("")));
+        let Ok(Answer::Range { found, .. }) = said("nothing there", &all) else {
+            panic!("no range");
+        };
+        assert_eq!(found, []);
+    });
 }
 
 #[test]
 fn a_member_says_what_it_is() {
-    let asked = asked("version");
-    let version = Request::Version.read(asked.status, &asked.answer);
-    assert_eq!(version, Ok(Answer::Version("3.4.23".to_owned())));
-    let Ok(Answer::Status { status, .. }) = said("status", &Request::Status) else {
-        panic!("no status");
-    };
-    assert_eq!(status.version, "3.4.23");
-    assert!(status.leader != 0 && status.size > 0 && status.in_use > 0);
-    let Ok(Answer::Status { status, .. }) = said("status without space", &Request::Status) else {
-        panic!("no status");
-    };
-    assert!(status.errors[0].contains("NOSPACE"), "{status:?}");
+    at_each(|| {
+        let Ok(Answer::Status { status, .. }) = said("status", &Request::Status) else {
+            panic!("no status");
+        };
+        assert_eq!(status.version, AT.get().0);
+        assert!(status.leader != 0 && status.size > 0 && status.in_use > 0);
+        let Ok(Answer::Status { status, .. }) = said("status without space", &Request::Status)
+        else {
+            panic!("no status");
+        };
+        assert!(status.errors[0].contains("NOSPACE"), "{status:?}");
+    });
 }
 
 #[test]
 fn a_refusal_is_told_by_its_code() {
-    let (own, none) = (range("own"), Request::Txn(Txn::default()));
-    let beat = |value| {
-        Request::Txn(Txn {
-            success: vec![put("beat", value)],
-            ..Txn::default()
-        })
-    };
-    type Kind = fn(String) -> Trouble;
-    let expected: [(&str, &Request, Kind, bool); 9] = [
-        ("no space", &beat("2"), Trouble::Full, true),
-        ("nobody is logged in", &own, Trouble::LoggedOut, true),
-        ("a token that is not valid", &own, Trouble::LoggedOut, true),
-        ("many steps", &none, Trouble::Invalid, true),
-        ("too large", &none, Trouble::Invalid, true),
-        ("not permitted", &own, Trouble::Forbidden, true),
-        (
-            "no leader, a change",
-            &beat("2"),
-            Trouble::Unavailable,
-            false,
-        ),
-        ("no leader, a read", &own, Trouble::Unavailable, false),
-        ("the gateway is off", &own, Trouble::NoGateway, false),
-    ];
-    for (name, request, kind, certain) in expected {
-        let Asked { status, answer, .. } = asked(name);
-        let trouble = request.read(status, &answer).unwrap_err();
-        let kind = kind(String::new());
-        assert_eq!(trouble.word(), kind.word(), "{name}: {trouble}");
-        assert_eq!(trouble.is_refusal(), certain, "{name}: {trouble}");
-        assert!(!trouble.to_string().ends_with(": "), "{name}: {trouble}");
-    }
+    at_each(|| {
+        let (own, none) = (range("own"), Request::Txn(Txn::default()));
+        let beat = |value| {
+            Request::Txn(Txn {
+                success: vec![put("beat", value)],
+                ..Txn::default()
+            })
+        };
+        type Kind = fn(String) -> Trouble;
+        let expected: [(&str, &Request, Kind, bool); 9] = [
+            ("no space", &beat("2"), Trouble::Full, true),
+            ("nobody is logged in", &own, Trouble::LoggedOut, true),
+            ("a token that is not valid", &own, Trouble::LoggedOut, true),
+            ("many steps", &none, Trouble::Invalid, true),
+            ("too large", &none, Trouble::Invalid, true),
+            ("not permitted", &own, Trouble::Forbidden, true),
+            (
+                "no leader, a change",
+                &beat("2"),
+                Trouble::Unavailable,
+                false,
+            ),
+            ("no leader, a read", &own, Trouble::Unavailable, false),
+            ("the gateway is off", &own, Trouble::NoGateway, false),
+        ];
+        for (name, request, kind, certain) in expected {
+            let Asked { status, answer, .. } = asked(name);
+            let trouble = request.read(status, &answer).unwrap_err();
+            let kind = kind(String::new());
+            assert_eq!(trouble.word(), kind.word(), "{name}: {trouble}");
+            assert_eq!(trouble.is_refusal(), certain, "{name}: {trouble}");
+            assert!(!trouble.to_string().ends_with(": "), "{name}: {trouble}");
+        }
+    });
 }
 
 #[test]
 fn who_logs_in_gets_a_token_or_hears_why_not() {
-    let user = |password: &str| {
-        Request::Authenticate(User {
-            name: "rack-r1".to_owned(),
-            password: Zeroizing::new(password.to_owned()),
-        })
-    };
-    let Ok(Answer::Authenticated { token, .. }) = said("log in", &user("secret")) else {
-        panic!("not logged in");
-    };
-    assert!(token.len() > 5);
-    let wrong = said("wrong password", &user("wrong"));
-    assert!(matches!(wrong, Err(Trouble::Forbidden(_))), "{wrong:?}");
-    let nobody = said("no users here", &user("secret"));
-    assert!(matches!(nobody, Err(Trouble::Other(9, _))), "{nobody:?}");
-    assert!(!format!("{:?}", user("secret")).contains("secret"));
+    at_each(|| {
+        let user = |password: &str| {
+            Request::Authenticate(User {
+                name: "rack-r1".to_owned(),
+                password: Zeroizing::new(password.to_owned()),
+            })
+        };
+        let Ok(Answer::Authenticated { token, .. }) = said("log in", &user("secret")) else {
+            panic!("not logged in");
+        };
+        assert!(token.len() > 5);
+        let wrong = said("wrong password", &user("wrong"));
+        assert!(matches!(wrong, Err(Trouble::Forbidden(_))), "{wrong:?}");
+        let nobody = said("no users here", &user("secret"));
+        assert!(matches!(nobody, Err(Trouble::Other(9, _))), "{nobody:?}");
+        assert!(!format!("{:?}", user("secret")).contains("secret"));
+    });
 }
 
 #[test]
 fn a_watch_tells_changes_in_their_order() {
-    let Asked { body, answer, .. } = asked("watch");
-    let request = Request::Watch(vec![Span::Prefix(key(""))]);
-    let (ours, recorded): (Value, Value) = (
-        serde_json::from_str(&request.body()).unwrap(),
-        serde_json::from_str(&body).unwrap(),
-    );
-    assert_eq!(ours, recorded);
-    let lines: Vec<Watched> = answer.lines().map(|line| watched(line).unwrap()).collect();
-    assert_eq!(lines[0], Watched::Begun(4));
-    let Watched::Changes(header, changes) = &lines[2] else {
-        panic!("no changes");
-    };
-    let beat = Entry {
-        key: key("beat"),
-        value: b"9".to_vec(),
-        revision: 6,
-    };
-    let deleted = Change::Deleted(key("own"), 6);
-    assert_eq!(
-        (header.revision, &changes[..]),
-        (6, &[Change::Put(beat), deleted][..])
-    );
+    at_each(|| {
+        let Asked { body, answer, .. } = asked("watch");
+        let request = Request::Watch(vec![Span::Prefix(key(""))]);
+        let (ours, recorded): (Value, Value) = (
+            serde_json::from_str(&request.body()).unwrap(),
+            serde_json::from_str(&body).unwrap(),
+        );
+        assert_eq!(ours, recorded);
+        let lines: Vec<Watched> = answer.lines().map(|line| watched(line).unwrap()).collect();
+        assert_eq!(lines[0], Watched::Begun(4));
+        let Watched::Changes(header, changes) = &lines[2] else {
+            panic!("no changes");
+        };
+        let beat = Entry {
+            key: key("beat"),
+            value: b"9".to_vec(),
+            revision: 6,
+        };
+        let deleted = Change::Deleted(key("own"), 6);
+        assert_eq!(
+            (header.revision, &changes[..]),
+            (6, &[Change::Put(beat), deleted][..])
+        );
+    });
 }
 
 #[test]
 fn one_stream_watches_several_keys() {
-    let Asked { body, answer, .. } = asked("watch of two keys");
-    let spans = ["own", "beat"].map(|of| Span::Key(key(of)));
-    let ours = Request::Watch(spans.to_vec()).body().to_string();
-    let lines = |text: &str| -> Vec<Value> {
-        let values = serde_json::Deserializer::from_str(text).into_iter();
-        values.map(Result::unwrap).collect()
-    };
-    assert_eq!(lines(&ours), lines(&body));
-    let told = answer.lines().map(|line| watched(line).unwrap());
-    let changed = told.filter(|line| matches!(line, Watched::Changes(..)));
-    assert_eq!(changed.count(), 2);
+    at_each(|| {
+        let Asked { body, answer, .. } = asked("watch of two keys");
+        let spans = ["own", "beat"].map(|of| Span::Key(key(of)));
+        let ours = Request::Watch(spans.to_vec()).body().to_string();
+        let lines = |text: &str| -> Vec<Value> {
+            let values = serde_json::Deserializer::from_str(text).into_iter();
+            values.map(Result::unwrap).collect()
+        };
+        assert_eq!(lines(&ours), lines(&body));
+        let told = answer.lines().map(|line| watched(line).unwrap());
+        let changed = told.filter(|line| matches!(line, Watched::Changes(..)));
+        assert_eq!(changed.count(), 2);
+    });
 }
 
 #[test]
 fn a_watch_that_ends_says_why() {
-    let last = |name| {
-        let answer = asked(name).answer;
-        watched(answer.lines().last().unwrap())
-    };
-    let ended = last("watch of what is compacted").unwrap();
-    assert!(
-        matches!(
-            ended,
-            Watched::Ended {
-                compacted: Some(_),
-                ..
-            }
-        ),
-        "{ended:?}"
-    );
-    let refused = last("watch that is not permitted");
-    assert!(matches!(refused, Err(Trouble::Forbidden(_))), "{refused:?}");
-    // A gateway's own words for a stream that broke, as grpc-gateway 1.x writes them.
-    let broken = watched(
-        r#"{"error":{"grpc_code":14,"http_code":503,"message":"transport is closing","http_status":"Service Unavailable"}}"#,
-    );
-    assert!(matches!(broken, Err(Trouble::Unavailable(_))), "{broken:?}");
+    at_each(|| {
+        let last = |name| {
+            let answer = asked(name).answer;
+            watched(answer.lines().last().unwrap())
+        };
+        let ended = last("watch of what is compacted").unwrap();
+        assert!(
+            matches!(
+                ended,
+                Watched::Ended {
+                    compacted: Some(_),
+                    ..
+                }
+            ),
+            "{ended:?}"
+        );
+        let refused = last("watch that is not permitted");
+        assert!(matches!(refused, Err(Trouble::Forbidden(_))), "{refused:?}");
+        // A gateway's own words for a stream that broke, as grpc-gateway 1.x writes them.
+        let broken = watched(
+            r#"{"error":{"grpc_code":14,"http_code":503,"message":"transport is closing","http_status":"Service Unavailable"}}"#,
+        );
+        assert!(matches!(broken, Err(Trouble::Unavailable(_))), "{broken:?}");
+    });
+}
+
+#[test]
+fn a_member_tells_its_quota_among_its_figures() {
+    let said = "# HELP etcd_server_quota_backend_bytes Current.\n\
+                etcd_server_quota_backend_bytes 2.147483648e+09\netcd_x 1\n";
+    let quota = |body| Request::Quota.read(200, body);
+    assert_eq!(quota(said), Ok(Answer::Quota(2_147_483_648)));
+    assert!(matches!(quota("etcd_x 1\n"), Err(Trouble::Nonsense(_))));
 }
 
 #[test]
