@@ -224,6 +224,32 @@ fn those_who_know_the_authority_are_served_and_others_do_not_believe_us() {
 }
 
 #[test]
+fn what_is_asked_again_under_its_key_is_done_once_over_tls_too() {
+    let bed = Bed::new("");
+    let ca = bed.authority.path("ca.crt");
+    let ask = || {
+        let words = [
+            "--cacert",
+            ca.to_str().expect("text"),
+            "-H",
+            "Idempotency-Key: off at noon",
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            r#"{"node":"r1n01","operation":"power off"}"#,
+        ];
+        let done = bed.curl(&words, "/v1/tasks");
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        let task: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        task["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no task: {text}"))
+            .to_owned()
+    };
+    assert_eq!(ask(), ask());
+}
+
+#[test]
 fn a_renewed_certificate_holds_after_sighup_and_a_wrong_one_changes_nothing() {
     let bed = Bed::new("");
     assert_eq!(bed.serial().as_deref(), Some("11")); // 17

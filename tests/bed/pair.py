@@ -118,12 +118,14 @@ class Frail:
 
 
 class Etcd(Frail):
-    """One member of so many."""
+    """One member of so many; with an authority and the name of a certificate of it, over TLS to whoever shows another one."""
 
-    def __init__(self, bed, binary, number=1, of=1, *more):
-        self.number, self.binary, self.bed, self.more = number, binary, bed, more
+    def __init__(self, bed, binary, number=1, of=1, authority=None, certificate="server", more=()):
+        self.number, self.binary, self.bed, self.authority = number, binary, bed, authority
         self.address = f"{ETCD_NET}.{number}"
-        self.url = f"http://{self.address}:2379"
+        self.url = f"http{'s' if authority else ''}://{self.address}:2379"
+        more = [*more, *(authority.as_server(certificate) if authority else [])]
+        self.curl = ["curl", "-s", "--max-time", "1", *(authority.as_client("client", ("--cacert", "--cert", "--key")) if authority else [])]
         peers = ",".join(f"m{n}=http://{ETCD_NET}.{n}:2380" for n in range(1, of + 1))
         peer = f"http://{self.address}:2380"
         self.argv = [binary, "--name", f"m{number}", "--data-dir", str(bed.dir / f"etcd{number}"), "--listen-client-urls", self.url,
@@ -137,7 +139,7 @@ class Etcd(Frail):
         self.process = Process(self.argv, self.bed.dir / f"etcd{self.number}.log")
 
     def healthy(self):
-        return '"health":"true"' in sh("curl", "-s", "--max-time", "1", self.url + "/health").stdout
+        return '"health":"true"' in sh(*self.curl, self.url + "/health").stdout
 
     def stop(self):
         return self.process.stop()
@@ -147,7 +149,7 @@ def leader(members):
     """The member that the others follow."""
     for member in members:
         if member.process.alive():
-            said = sh("curl", "-s", "--max-time", "1", "-X", "POST", "-d", "{}", member.url + "/v3/maintenance/status").stdout
+            said = sh(*member.curl, "-X", "POST", "-d", "{}", member.url + "/v3/maintenance/status").stdout
             try:
                 status = json.loads(said)
             except ValueError:

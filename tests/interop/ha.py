@@ -4,6 +4,7 @@ reached the machines is believed, not what any daemon says: every pulse belongs 
 
 Needs the directory of Debian's etcd. Root only: the networks are namespaces, which go away with this program.
 """
+import datetime
 import json
 import os
 import pathlib
@@ -13,6 +14,8 @@ import uuid
 
 from daemon import BIN
 from bed import Bed, Checks, until
+from ha_etcd import strange_etcds
+from ha_tls import WITH_TLS, authority_of, not_trusted
 from pair import CHANGING, Etcd, Host, Net, Relay, Sim, Traffic, changes_of_hands, check_record, leader, owner_of, sh
 
 
@@ -159,6 +162,9 @@ def killed(c, hosts, sim, what):
     resets = [event for event in sim.events(before) if event[1] == once["node"] and event[2] == "reset"]
     known = (status, again) == (202, 202) and task["id"] == same["id"] and len(resets) <= 1
     c.check(f"{what}: what is asked again under its key is carried out once", known, (status, task, again, same, resets))
+    done = sh(str(BIN / "rackbmc"), "--url", f"{Relay(was).url},{Relay(then).url}", "history", "n01")
+    c.check(f"{what}: its history is named as missing", done.returncode == 0 and "what it has on its disk is missing here" in done.stderr,
+            (done.returncode, done.stderr))
     was.start()
     c.check(f"{what}: the old one stands by when it is back", until(10, lambda: was.ha().get("role") == "standby"), was.ha())
     return took
@@ -216,9 +222,10 @@ def etcd_away(c, hosts, member):
     c.check("etcd is back: somebody owns the rack again", owner_of(hosts, 25), [h.ha() for h in hosts])
 
 
-def users(c, etcd, members):
+def users(c, etcd, members, authority):
     """What docs/two-hosts.md has typed, and one who may do nothing."""
     ctl = [str(pathlib.Path(etcd).with_name("etcdctl")), "--endpoints", members[0].url]
+    ctl += authority.as_client("client", ("--cacert", "--cert", "--key"))
     for words in ("user add root:pw", "user grant-role root root", "role add rack-bed",
                   "role grant-permission rack-bed readwrite /rackbmc/1/racks/bed/ --prefix=true", "user add rack-bed:pw",
                   "user grant-role rack-bed rack-bed", "user add nobody:pw", "auth enable"):
@@ -227,29 +234,54 @@ def users(c, etcd, members):
     return ["env", "ETCDCTL_API=3", *ctl, "--user", "root:pw"]
 
 
+def people_read_summaries(c, bed, members, authority, secret, ctl):
+    """rackbmc --fleet as a user of etcd who may read what racks publish, and nothing else."""
+    for words in ("role add people", "role grant-permission people read /rackbmc/1/fleet/ --prefix=true", "user add people:pw",
+                  "user grant-role people people"):
+        done = sh(*ctl, *words.split())
+        c.check(f"etcdctl {words}", done.returncode == 0, done.stderr)
+    at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+    sh(*ctl, "put", "/rackbmc/1/fleet/summary/bed", json.dumps({"at": at, "host": "mgmt-a", "health": {"rack": "bed", "nodes": 4}, "nodes": []}))
+    file = bed.dir / "fleet.toml"
+    endpoints = ", ".join(f'"{member.url}"' for member in members)
+    file.write_text(f'[etcd]\nendpoints = [{endpoints}]\nusername = "people"\npassword_file = "{secret}"\n{authority.as_keys("client")}\n'
+                    '[[rack]]\nname = "bed"\nurl = "http://127.0.0.1:1"\n')
+    done = sh(str(WITH_TLS / "rackbmc"), "--fleet", "--fleet-file", str(file), "racks", "-o", "json")
+    read = json.loads(done.stdout or "[{}]")[0]
+    c.check("people who may read summaries only see the racks", done.returncode == 0 and read.get("age") is not None and read.get("nodes") == 4,
+            (done.returncode, done.stdout, done.stderr))
+
+
 def with_users(c, etcd):
-    """Three members whose users are switched on: leaders die, the history is compacted, and nobody but the owner needs to know."""
+    """Three members with TLS whose users are switched on: leaders die, the history is compacted, and nobody but the owner needs to
+    know."""
     with Bed() as bed:
-        members = [Etcd(bed, etcd, number, 3) for number in (1, 2, 3)]
+        authority = authority_of(bed)
+        members = [Etcd(bed, etcd, number, 3, authority) for number in (1, 2, 3)]
         c.check("three members are there", until(20, lambda: all(member.healthy() for member in members)))
-        ctl = users(c, etcd, members)
+        ctl = users(c, etcd, members, authority)
         secret = bed.dir / "etcd.pw"
         secret.touch(0o600)
         secret.write_text("pw\n")
-        sim = Sim(bed, BIN, 4)
-        login = 'username = "{}"\npassword_file = "' + str(secret) + '"'
-        hosts = [Host(bed, BIN, name, sim, members, etcd=login.format("rack-bed")) for name in ("a", "b")]
+        sim = Sim(bed, WITH_TLS, 4)
+        login = 'username = "{}"\npassword_file = "' + str(secret) + '"\n' + authority.as_keys("client")
+        hosts = [Host(bed, WITH_TLS, name, sim, members, etcd=login.format("rack-bed")) for name in ("a", "b")]
         a, b = hosts
         text = a.config.read_text()
         a.config.write_text(text.replace('"rack-bed"', '"nobody"'))
         done = a.run("--check-etcd")
         told = "give the user read and write on the rack's keys" in done.stdout
         c.check("--check-etcd says that a user may not have the rack's keys", done.returncode == 78 and told, done.stdout + done.stderr)
+        a.config.write_text(text.replace("client.crt", "named.crt").replace("client.key", "named.key"))
+        done = a.run("--check-etcd")
+        told = "the client's certificate must have no CommonName" in done.stdout
+        c.check("and that its certificate has a name that etcd takes for a user", done.returncode == 78 and told, done.stdout + done.stderr)
         a.config.write_text(text)
         done = a.run("--check-etcd")
         c.check("and finds all three members good with the rack's user", done.returncode == 0 and done.stdout.count("good") == 3, done.stdout + done.stderr)
         c.check("the first host owns the rack", a.start() and owner_of(hosts, 15) is a, a.said()[-800:])
         c.check("the second one stands by", b.start() and until(15, lambda: b.ha().get("owner")), b.said()[-800:])
+        people_read_summaries(c, bed, members, authority, secret, ctl)
         traffic = Traffic(hosts, [name for name, _, _ in sim.nodes], 7)
         traffic.start()
         for number in range(3):
@@ -268,6 +300,34 @@ def with_users(c, etcd):
         a.start()
         time.sleep(3)
         judge(c, hosts, sim, [traffic])
+
+
+def other_versions(c, etcd, a, member):
+    """The rack was another version's before: a newer one's, and an older one's."""
+    ctl = ["env", "ETCDCTL_API=3", str(pathlib.Path(etcd).with_name("etcdctl")), "--endpoints", member.url]
+    key = "/rackbmc/1/racks/bed/{}".format
+    read = lambda name: json.loads(sh(*ctl, "get", key(name), "--print-value-only").stdout or "null")
+    own = read("own")
+    known = {task["id"] for task in a.get("/v1/tasks?limit=1000")[1]["tasks"]}
+    a.stop()
+    newer = {**own, "format": own["format"] + 1, "version": "9.0.0", "host": "mgmt-x", "url": "http://mgmt-x.example:6385"}
+    sh(*ctl, "put", key("own"), json.dumps(newer))
+    a.start()
+    told = until(15, lambda: "upgrade this host" in (a.ha().get("unfit") or ""))
+    _, said = a.rackbmc("ha", "status")
+    c.check("a host that is older than the owner says what to do", told and "upgrade this host" in said, (said, a.ha()))
+    status, body, _ = a.get("/v1/nodes/n01")
+    c.check("it guesses at nothing that the newer one has written", status == 503 and "mgmt-x.example" in json.dumps(body), (status, body))
+    c.check("and does not take the rack", not until(12, a.owns), a.ha())
+    a.stop()
+    sh(*ctl, "put", key("own"), json.dumps(own))
+    sh(*ctl, "put", key("format"), json.dumps([{"format": own["format"] - 1}]))
+    a.start()
+    c.check("a host that is newer takes it", owner_of([a], 25) is a, a.ha())
+    brought = until(10, lambda: read("format") == [{"format": own["format"]}])
+    c.check("and brings the journal to its own format", brought, read("format"))
+    now = {task["id"] for task in a.get("/v1/tasks?limit=1000")[1]["tasks"]}
+    c.check("all tasks are there", known and known <= now, (len(known), len(now)))
 
 
 def inside(etcd):
@@ -299,6 +359,11 @@ def inside(etcd):
         c.check("the last look at the permit found nothing to keep back", not withheld, withheld)
         panics = [line for host in hosts for line in host.said().splitlines() if "panicked" in line]
         c.check("nothing panicked", not panics, panics)
+        owner = owner_of(hosts)
+        other(owner, hosts).stop()
+        other_versions(c, etcd, owner, member)
+    strange_etcds(c, etcd)
+    not_trusted(c, etcd)
     with_users(c, etcd)
     c.end()
 
