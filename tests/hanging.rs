@@ -203,6 +203,32 @@ fn look_ups_of_users_that_hang_slow_nobody_else() {
     );
 }
 
+/// The file system of the configuration, which is looked at each 5 s, is one over a network, say.
+#[test]
+fn looks_at_the_configuration_that_hang_are_told_and_slow_nobody() {
+    let mut bed = Bed::of_hanging_systems();
+    let command = shimmed(&bed);
+    bed.start_by(command);
+    set(&bed, "config", 600_000);
+    bed.wait_for("it is told", |bed| {
+        bed.log()
+            .contains("its file system has not answered for 5 s")
+    });
+    bed.expect(0, &["off", "n01"]);
+    assert_eq!(bed.count("n01", ChassisOrder::Off), 1);
+    set(&bed, "config", 0);
+    bed.wait_for("it is well", |bed| {
+        bed.log().contains("can be looked at again")
+    });
+    // It is looked at as before.
+    let path = bed.path("rackbmcd.toml");
+    let text = fs::read_to_string(&path).expect("text");
+    fs::write(&path, text + "[nonsense]\n").expect("it can be written");
+    bed.wait_for("it is seen", |bed| {
+        bed.log().contains("the configuration on disk is wrong")
+    });
+}
+
 #[test]
 fn a_real_calendar_that_is_set_and_a_process_that_stands_still_judge_nothing() {
     let mut bed = Bed::of_hanging_systems();

@@ -9,14 +9,18 @@ use crate::tenure::Pinned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use uuid::Uuid;
 
 /// See the head of this file.
 pub(super) struct Pins {
-    path: PathBuf,
     pub(super) host: Uuid,
     pub(super) pinned: Pinned,
+    /// To the thread that writes them: the disk may hang.
+    to_disk: Option<mpsc::Sender<Stored>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,52 +50,79 @@ impl Pins {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(wrong(error.to_string())),
         };
-        match stored {
-            Some(stored) => Ok(Self {
-                host: stored.host,
-                pinned: Pinned {
-                    cluster: stored.cluster,
-                    rack: stored.rack,
-                    ticket: stored.ticket,
-                },
-                path,
-            }),
+        let stored = match stored {
+            Some(stored) => stored,
             None => {
                 let mut bytes = [0; 16];
                 entropy.fill(&mut bytes);
-                let pins = Self {
-                    host: uuid::Builder::from_random_bytes(bytes).into_uuid(),
-                    pinned: Pinned::default(),
-                    path,
-                };
-                pins.write()?;
-                Ok(pins)
+                let host = uuid::Builder::from_random_bytes(bytes).into_uuid();
+                let stored = Stored::new(host, Pinned::default());
+                write(&path, &stored)?;
+                stored
             }
+        };
+        let (to_disk, changes) = mpsc::channel();
+        let writer = thread::Builder::new().name("pins".into());
+        let writer = writer.spawn(move || write_all(&path, &changes))?;
+        Ok(Self {
+            host: stored.host,
+            pinned: Pinned {
+                cluster: stored.cluster,
+                rack: stored.rack,
+                ticket: stored.ticket,
+            },
+            to_disk: Some(to_disk),
+            writer: Some(writer),
+        })
+    }
+
+    /// Something more was seen: it is written when the disk takes it.
+    pub(super) fn keep(&mut self, pinned: Pinned) {
+        self.pinned = pinned;
+        if let Some(to_disk) = &self.to_disk {
+            // The thread ends with this value, and not before.
+            let _ = to_disk.send(Stored::new(self.host, pinned));
         }
     }
+}
 
-    /// Something more was seen.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub(super) fn keep(&mut self, pinned: Pinned) -> io::Result<()> {
-        self.pinned = pinned;
-        self.write()
+impl Drop for Pins {
+    /// What was given to the disk is on it.
+    fn drop(&mut self) {
+        self.to_disk = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
     }
+}
 
-    fn write(&self) -> io::Result<()> {
-        let stored = Stored {
-            host: self.host,
-            cluster: self.pinned.cluster,
-            rack: self.pinned.rack,
-            ticket: self.pinned.ticket,
-        };
-        let new = self.path.with_extension("json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(&stored).map_err(io::Error::other)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)
+impl Stored {
+    fn new(host: Uuid, pinned: Pinned) -> Self {
+        Self {
+            host,
+            cluster: pinned.cluster,
+            rack: pinned.rack,
+            ticket: pinned.ticket,
+        }
     }
+}
+
+/// Writes what comes, of several that wait the last, until no more can come.
+fn write_all(path: &Path, changes: &mpsc::Receiver<Stored>) {
+    while let Ok(next) = changes.recv() {
+        let last = changes.try_iter().last().unwrap_or(next);
+        if let Err(error) = write(path, &last) {
+            log::error!("what was seen of etcd cannot be kept: {error}");
+        }
+    }
+}
+
+fn write(path: &Path, stored: &Stored) -> io::Result<()> {
+    let new = path.with_extension("json.new");
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec(stored).map_err(io::Error::other)?)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
 }
 
 #[cfg(test)]
@@ -109,11 +140,14 @@ mod tests {
             rack: Some(Uuid::from_u128(7)),
             ticket: 41,
         };
-        first.keep(pinned).unwrap();
+        let host = first.host;
+        first.keep(Pinned::default());
+        first.keep(pinned);
+        drop(first);
         let again = open(2);
-        assert_eq!((again.host, again.pinned), (first.host, pinned));
+        assert_eq!((again.host, again.pinned), (host, pinned));
         fs::remove_file(folder.path().join("host.json")).unwrap();
-        assert_ne!(open(3).host, first.host);
+        assert_ne!(open(3).host, host);
         fs::write(folder.path().join("host.json"), "nonsense").unwrap();
         assert!(Pins::open(folder.path(), &mut Seeded::new(4)).is_err());
     }

@@ -13,7 +13,7 @@ mod start;
 use super::alarm::Alarm;
 use super::audit::limit::Oldest;
 use super::clock::Clock;
-use super::on_disk::OnDisk;
+use super::on_disk::{Found, OnDisk};
 use super::store::committer::{Batch, Committed};
 use super::systemd::{self, notify};
 use super::thread::Executor;
@@ -21,7 +21,7 @@ use super::udp::Received;
 use super::{EXIT_CONFIG, Failure, kernel, metrics};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
-use crate::config::{ApiSettings, Complaint, Configuration};
+use crate::config::ApiSettings;
 use crate::etcd::{Answer, Change, Trouble};
 use crate::model::{Ha, Health, counted};
 use crate::rack::call::{self, CallId, Refused};
@@ -83,10 +83,10 @@ pub(super) enum Input {
     HandOver(Option<String>, Sender<Result<(), Refused>>),
     /// Somebody wants the metrics.
     Metrics(Sender<String>),
-    /// The configuration on the disk has changed, and was looked at.
-    Judged(Box<Result<Configuration, Vec<Complaint>>>),
+    /// The configuration on the disk was looked at; and read, where it has changed.
+    Looked(Option<Box<Found>>),
     /// The configuration was read again.
-    Reloaded(Box<Result<Configuration, Vec<Complaint>>>),
+    Reloaded(Box<Found>),
 }
 
 struct Shell {
@@ -349,10 +349,15 @@ impl Shell {
                 };
                 self.executor.spawn(write).detach();
             }
-            Input::Judged(outcome) => self.judge(&outcome),
-            Input::Reloaded(outcome) => {
-                self.judge(&outcome);
-                self.reload(*outcome, now);
+            Input::Looked(found) => {
+                self.on_disk.looked();
+                if let Some(found) = found {
+                    self.judge(&found);
+                }
+            }
+            Input::Reloaded(found) => {
+                self.judge(&found);
+                self.reload(found.outcome, now);
                 if self.reloading.take() == Some(true) {
                     self.begin_reload();
                 }
@@ -515,9 +520,7 @@ impl Shell {
         self.sending.sockets.keep(&ports);
         self.sending.locks.keep(&addresses);
         self.sending.locks.answer();
-        if self.on_disk.wants_judging(now) {
-            self.load(Input::Judged);
-        }
+        self.look_at_configuration(now);
         systemd::tell_again();
         if self.watchdog.is_some() {
             notify(&[NotifyState::Watchdog]);

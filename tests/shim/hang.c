@@ -1,10 +1,10 @@
 /* What tests put before a real daemon (LD_PRELOAD): a disk that hangs or is full, look-ups that hang, a sync that fails, and
  * a calendar that is set.
  *
- * The directory in SHIM_DIR has one file for each, read anew at each call: `disk`, `names` (users and groups) and `dns`
- * hold milliseconds, `calendar` seconds; `fail` makes the next sync fail and goes away; with a number other than 0 in
- * `full` nothing is written at a place in a file, and with one in `directories` none can be synced. A file that is not there
- * changes nothing. */
+ * The directory in SHIM_DIR has one file for each, read anew at each call: `disk`, `names` (users and groups), `dns` and
+ * `config` (looks at the configuration's file) hold milliseconds, `calendar` seconds; `fail` makes the next sync fail and
+ * goes away; with a number other than 0 in `full` nothing is written at a place in a file, and with one in `directories`
+ * none can be synced. A file that is not there changes nothing. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -71,6 +72,13 @@ int fdatasync(int file)
     if (fails())
         return -1;
     return (int)syscall(SYS_fdatasync, file);
+}
+
+int statx(int folder, const char *path, int flags, unsigned mask, struct statx *found)
+{
+    if (path && strstr(path, "rackbmcd.toml"))
+        hang("config");
+    return (int)syscall(SYS_statx, folder, path, flags, mask, found);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)

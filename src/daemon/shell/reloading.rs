@@ -4,8 +4,9 @@
 use super::publishing::Publisher;
 use super::start::policy;
 use super::{Input, Shell, Waiting};
-use crate::config::{Complaint, Configuration, Disk};
+use crate::config::{Complaint, Configuration};
 use crate::daemon::listen;
+use crate::daemon::on_disk::Found;
 use crate::daemon::spread::Spread;
 use crate::daemon::systemd::notify;
 use crate::model::Role;
@@ -28,23 +29,31 @@ impl Shell {
             Ok(monotonic) => notify(&[NotifyState::Reloading, monotonic]),
             Err(error) => log::warn!("systemd does not hear of the reload: {error}"),
         }
-        self.load(Input::Reloaded);
+        let path = self.on_disk.path().to_owned();
+        self.bring(move || Input::Reloaded(Box::new(Found::read(&path))));
     }
 
-    /// Reads the configuration off the loop.
-    pub(super) fn load(&self, bring: fn(Box<Result<Configuration, Vec<Complaint>>>) -> Input) {
-        let (path, inputs) = (self.on_disk.path().to_owned(), self.to_inputs.clone());
+    /// Looks at the configuration on the disk, where it is time.
+    pub(super) fn look_at_configuration(&mut self, now: Instant) {
+        if let Some(look) = self.on_disk.poll_look(now) {
+            self.bring(move || Input::Looked(look().map(Box::new)));
+        }
+    }
+
+    /// Reads off the loop what it is told then.
+    fn bring(&self, read: impl FnOnce() -> Input + Send + 'static) {
+        let inputs = self.to_inputs.clone();
         let read = async move {
-            let outcome = smol::unblock(move || Configuration::load(&path, &Disk)).await;
+            let input = smol::unblock(read).await;
             // The loop has ended where this fails.
-            let _ = inputs.send(bring(Box::new(outcome))).await;
+            let _ = inputs.send(input).await;
         };
         self.executor.spawn(read).detach();
     }
 
     /// Says where the configuration on the disk became wrong, or good again.
-    pub(super) fn judge(&mut self, outcome: &Result<Configuration, Vec<Complaint>>) {
-        if !self.on_disk.judged(outcome, self.clock.wall()) {
+    pub(super) fn judge(&mut self, found: &Found) {
+        if !self.on_disk.judged(found, self.clock.wall()) {
             return;
         }
         match self.on_disk.refused() {

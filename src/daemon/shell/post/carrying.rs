@@ -261,11 +261,7 @@ impl Shell {
                 log::warn!("{what}");
                 self.record_own("DISOWN", what, None);
             }
-            Told::Pin(pinned) => {
-                if let Err(error) = shared.pins.keep(pinned) {
-                    log::error!("what was seen of etcd cannot be kept: {error}");
-                }
-            }
+            Told::Pin(pinned) => shared.pins.keep(pinned),
             Told::Wished(host) => {
                 let now = self.awake_at;
                 if let Err(why) = shared.give_away(Some(host), now) {

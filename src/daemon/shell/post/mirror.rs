@@ -167,9 +167,7 @@ impl Shared {
         let (settings, nodes) = &*plan.borrow();
         if let Err(why) = self.recognize(&settings.name, nodes, remembered) {
             // Nothing of that rack is to be held against this one when it has a name of its own.
-            if let Err(error) = self.pins.keep(self.pinned_before) {
-                log::error!("what was seen of etcd cannot be kept: {error}");
-            }
+            self.pins.keep(self.pinned_before);
             return Err(why);
         }
         self.fit.nodes = has_all(nodes, remembered);
