@@ -98,3 +98,33 @@ impl Asker {
         self.role.as_ref().is_some_and(enough) || self.on_nodes.iter().any(|on| enough(&on.role))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_this_host_and_of_tcp_who_have_one_name_are_two() {
+        let of = |name: &str, uid, request: &str| Who {
+            name: name.into(),
+            uid,
+            request: request.into(),
+            ..Who::default()
+        };
+        let (here, there) = (of("anna", Some(1000), "req-1"), of("anna", None, "req-1"));
+        assert!(!here.is_same(&there) && !there.asks_again(&here));
+        // A name that was given to another user of the host, and a user of two names.
+        assert!(!here.is_same(&of("anna", Some(1001), "req-1")));
+        assert!(!here.is_same(&of("berta", Some(1000), "req-1")));
+        // Another process, another connection.
+        let again = Who {
+            pid: Some(7),
+            gid: Some(100),
+            ..here.clone()
+        };
+        assert!(again.is_same(&here) && again.asks_again(&here));
+        assert!(!of("anna", None, "req-2").asks_again(&there) && there.asks_again(&there));
+        let unnumbered = of("anna", None, "");
+        assert!(!unnumbered.asks_again(&unnumbered));
+    }
+}
