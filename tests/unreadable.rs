@@ -372,7 +372,7 @@ fn the_real_daemon_starts_says_it_and_takes_orders_again_when_it_is_discarded() 
     let write = Write::Put {
         table: Table::Tasks,
         key: id.clone(),
-        value: value.into_bytes(),
+        value: value.into_bytes().into(),
     };
     store.commit(&[write]).expect("it is written");
     drop(store);

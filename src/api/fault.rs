@@ -449,7 +449,7 @@ impl From<Refused> for Fault {
             } => fault(StatusCode::GATEWAY_TIMEOUT, ErrorKind::BmcUnanswered)
                 .on_node(node)
                 .detailed(json!({ "trouble": trouble, "delivery": delivery })),
-            Refused::Sweeping | Refused::ManyBatches => {
+            Refused::Sweeping | Refused::ManyBatches | Refused::DiskBehind => {
                 fault(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Crowded).with("retry-after", "1")
             }
             Refused::NoSuchSweep => fault(StatusCode::NOT_FOUND, ErrorKind::NotFound),

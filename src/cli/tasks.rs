@@ -448,9 +448,9 @@ fn counts(batch: &Batch) -> String {
     counts.join(", ")
 }
 
-/// What is said of what lies between the first fifty and the last.
+/// What is said of what lies between the first ones and the last.
 fn left_out(count: u32) -> Option<String> {
-    (count > 0).then(|| format!("({count} more, between the first fifty and the last)"))
+    (count > 0).then(|| format!("({count} more, between the first ones and the last)"))
 }
 
 #[cfg(test)]

@@ -154,12 +154,12 @@ impl Trail {
             Write::Put {
                 table: Table::Audit,
                 key,
-                value,
+                value: value.into(),
             },
             Write::Put {
                 table: Table::Rack,
                 key: HEAD.to_owned(),
-                value: remembered,
+                value: remembered.into(),
             },
         ]
     }
@@ -359,7 +359,7 @@ mod tests {
         Write::Put {
             table: Table::Audit,
             key: key(number),
-            value: value.to_vec(),
+            value: value.into(),
         }
     }
 

@@ -83,7 +83,7 @@ mod tests {
         Write::Put {
             table,
             key: key.to_owned(),
-            value: value.into(),
+            value: value.as_bytes().into(),
         }
     }
 

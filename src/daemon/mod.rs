@@ -187,6 +187,7 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
     }
     limits::harden();
     kernel::share_one_heap();
+    kernel::keep_answers_apart();
     let listeners = 1 + u64::from(configuration.api.tcp.is_some());
     let nodes = configuration.nodes.len();
     limits::open_files(configuration.api.limits.connections, listeners, nodes);

@@ -413,6 +413,10 @@ impl Shell {
     fn put_down(&mut self) {
         self.answers.extend(self.post.take_answers());
         let mut batches = self.take_batches();
+        if batches.iter().any(|(_, writes)| writes.len() > BURST) {
+            // What they take is free once they are on the disk.
+            self.give_back_at = self.give_back_at.min(self.awake_at + SOON);
+        }
         let mut recorded = None;
         if let Some((id, noted)) = self.accepting.take() {
             let mut answers = self.answers.iter();
@@ -598,7 +602,11 @@ const TOGETHER: Duration = Duration::from_millis(75);
 const GATHER: Duration = Duration::from_millis(20);
 /// So many calls that ask for changes are taken together, where so many wait.
 const ASKED_TOGETHER: usize = 32;
-/// How often free memory is given back.
+/// More changes than these at once are megabytes.
+const BURST: usize = 1000;
+/// When free memory is given back after them.
+const SOON: Duration = Duration::from_millis(500);
+/// How often free memory is given back otherwise.
 const GIVE_BACK: Duration = Duration::from_secs(60);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(400);

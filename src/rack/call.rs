@@ -188,6 +188,32 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// How long it may wait for news.
+    pub fn wait(&self) -> Duration {
+        match self {
+            Self::AwaitTask { wait, .. }
+            | Self::AwaitBatch { wait, .. }
+            | Self::AwaitSweep { wait, .. }
+            | Self::Events { wait, .. } => *wait,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The same without the wait, of one that may wait.
+    pub fn at_once(&self) -> Option<Self> {
+        let mut call = self.clone();
+        match &mut call {
+            Self::AwaitTask { wait, .. }
+            | Self::AwaitBatch { wait, .. }
+            | Self::AwaitSweep { wait, .. }
+            | Self::Events { wait, .. } => *wait = Duration::ZERO,
+            _ => return None,
+        }
+        Some(call)
+    }
+}
+
 /// What is answered at once, from what is known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Look {
@@ -465,6 +491,9 @@ pub enum Refused {
         "the batches that run have so many nodes that there is no place for another: let some end, or start single tasks"
     )]
     ManyBatches,
+    /// The disk is so far behind that nothing more is taken which adds thousands of records.
+    #[error("the disk is behind with what other batches changed; try again")]
+    DiskBehind,
     /// No such sweep.
     #[error("these readings are not there any more: nobody asked for them in time")]
     NoSuchSweep,

@@ -434,6 +434,7 @@ impl Rack {
             self.reply_when_durable(call, Reply::Batch(batch), at);
             return Ok(());
         }
+        self.check_disk(members.len())?;
         let rack = self.snapshot(at);
         let left_out = start::check_members(&members, request.operation, &request.options, &rack)?;
         let bytes = batch::bytes_of(members.len() - left_out.len(), &left_out);
@@ -488,6 +489,15 @@ impl Rack {
         made
     }
 
+    /// Records of so many tasks are on their way to the disk once, and not as often as somebody asks
+    /// for changes of them.
+    fn check_disk(&self, tasks: usize) -> Result<(), Refused> {
+        match tasks > FEW_RECORDS && self.ledger.journal.is_behind() {
+            true => Err(Refused::DiskBehind),
+            false => Ok(()),
+        }
+    }
+
     /// Uses a control on the tasks of a batch, or of some of its nodes. Those that do not allow it
     /// are left as they are, and the view of the batch says why. Where all of them have ended it is
     /// refused, as it is of one task.
@@ -503,6 +513,11 @@ impl Rack {
         let tasks = self.tasks.members_named(id, nodes, &self.inventory)?;
         if !tasks.iter().any(|task| self.tasks.is_active(*task)) {
             return Err(look::batch_has_ended(id, control, nodes.is_empty()));
+        }
+        // What ends something does so once; these may be asked for again and again.
+        let repeats = matches!(control, Control::Suspend | Control::Resume);
+        if repeats {
+            self.check_disk(tasks.len())?;
         }
         let mut refusals = BTreeMap::new();
         for id in self.tasks.in_order_of_control(tasks) {
@@ -595,3 +610,6 @@ impl Rack {
         Ok(())
     }
 }
+
+/// Requests for so many tasks are taken however far the disk is behind, as many requests for one are.
+const FEW_RECORDS: usize = 256;

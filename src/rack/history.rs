@@ -264,7 +264,9 @@ mod tests {
                 while let Some((ticket, writes)) = self.ledger.journal.poll_writes() {
                     for write in writes {
                         match write {
-                            Write::Put { key, value, .. } => drop(self.disk.insert(key, value)),
+                            Write::Put { key, value, .. } => {
+                                drop(self.disk.insert(key, value.to_vec()))
+                            }
                             Write::Delete { key, .. } => drop(self.disk.remove(&key)),
                         }
                     }

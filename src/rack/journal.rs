@@ -20,6 +20,8 @@ pub(super) struct Journal<P> {
     refused: Writes,
     /// What the shell has and has not settled.
     under_way: VecDeque<(u64, Vec<Write>)>,
+    /// How many bytes that is.
+    bytes: usize,
     /// Refused writes need not wait for others: the disk takes writes again.
     taken_again: bool,
     next: u64,
@@ -55,6 +57,7 @@ impl<P> Journal<P> {
             gathered: Writes::new(),
             refused: Writes::new(),
             under_way: VecDeque::new(),
+            bytes: 0,
             taken_again: false,
             next: 1,
             durable: 0,
@@ -68,13 +71,14 @@ impl<P> Journal<P> {
 
     /// Remembers `value` under `key`. Within one ticket the last value wins.
     pub(super) fn put(&mut self, table: Table, key: String, value: Vec<u8>) {
+        let value = value.into();
         self.write(Write::Put { table, key, value });
     }
 
     /// The value that was put down under `key` is this one; nothing, where it was deleted again.
     pub(super) fn fill(&mut self, table: Table, key: String, filling: Vec<u8>) {
         if let Some(Write::Put { value, .. }) = self.gathered.get_mut(&(table, key)) {
-            *value = filling;
+            *value = filling.into();
         }
     }
 
@@ -135,6 +139,7 @@ impl<P> Journal<P> {
         let mut writes = std::mem::take(&mut self.refused);
         writes.append(&mut self.gathered);
         let writes: Vec<Write> = writes.into_values().collect();
+        self.bytes += bytes_of(&writes);
         self.under_way.push_back((ticket, writes.clone()));
         Some((ticket, writes))
     }
@@ -240,7 +245,15 @@ impl<P> Journal<P> {
         self.durable = self.durable.max(ticket);
         let settled = self.under_way.partition_point(|(of, _)| *of <= ticket);
         let settled = self.under_way.drain(..settled);
-        settled.flat_map(|(_, writes)| writes).collect()
+        let settled: Vec<Write> = settled.flat_map(|(_, writes)| writes).collect();
+        self.bytes -= bytes_of(&settled);
+        settled
+    }
+
+    /// Whether so much is on its way to the disk that nothing which adds thousands of records is
+    /// taken on beside it.
+    pub(super) fn is_behind(&self) -> bool {
+        self.bytes > BEHIND
     }
 
     fn take_parked(&mut self, ticket: u64) -> Vec<P> {
@@ -271,6 +284,21 @@ fn place_of(write: &Write) -> (Table, String) {
     (table, key.to_owned())
 }
 
+/// How much memory these take, about.
+fn bytes_of(writes: &[Write]) -> usize {
+    let value = |write: &Write| match write {
+        Write::Put { value, .. } => value.len(),
+        Write::Delete { .. } => 0,
+    };
+    writes
+        .iter()
+        .map(|write| size_of_val(write) + value(write))
+        .sum()
+}
+
+/// Bytes that are on their way to the disk beside which nothing is taken on that adds thousands of
+/// records: a batch over the largest rack is 8 MB of them.
+const BEHIND: usize = 8 << 20;
 /// A commit that takes longer is trouble.
 const HANGS: Duration = Duration::from_secs(5);
 
@@ -328,7 +356,7 @@ mod tests {
             [Write::Put {
                 table: Table::Rack,
                 key: "k".into(),
-                value: vec![2]
+                value: [2].into()
             }]
         );
     }

@@ -4,6 +4,8 @@
 //! The core hands out [`Write`]s and is told when they are durable; at the start it is given every
 //! entry again. What the bytes mean is the core's own affair.
 
+use std::sync::Arc;
+
 /// A part of the memory; keys are unique within one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Table {
@@ -71,7 +73,8 @@ pub enum Write {
         table: Table,
         /// Under which key.
         key: String,
-        value: Vec<u8>,
+        /// It is in memory once, however many keep it until it is durable.
+        value: Arc<[u8]>,
     },
     /// Forget a key; one that is not there is forgotten already.
     Delete { table: Table, key: String },

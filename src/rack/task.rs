@@ -67,10 +67,17 @@ pub(super) struct Identity {
 impl Identity {
     fn note_control(&mut self, used: UsedControl) {
         self.controls.push(used);
-        if self.controls.len() > 2 * ENDS_KEPT {
-            self.controls.remove(ENDS_KEPT);
-            self.controls_left_out = self.controls_left_out.saturating_add(1);
+        self.leave_out_controls(ENDS_KEPT);
+    }
+
+    /// Keeps so many of the first controls and so many of the last.
+    fn leave_out_controls(&mut self, ends: usize) {
+        let surplus = self.controls.len().saturating_sub(2 * ends);
+        if surplus > 0 {
+            self.controls.drain(ends..ends + surplus);
         }
+        let surplus = u32::try_from(surplus).unwrap_or(u32::MAX);
+        self.controls_left_out = self.controls_left_out.saturating_add(surplus);
     }
 }
 
@@ -467,6 +474,14 @@ impl Task {
         })
     }
 
+    /// Keeps no more of its controls than its part where so many tasks are active: else those that
+    /// are used on a whole batch would be a hundred of each of thousands.
+    pub(super) fn leave_out_controls(&mut self, active: usize) {
+        let ends = CONTROLS_KEPT / 2 / active.max(1);
+        self.identity
+            .leave_out_controls(ends.clamp(FEWEST_ENDS, ENDS_KEPT));
+    }
+
     /// How much memory it takes, about.
     pub(super) fn bytes(&self) -> usize {
         let sent = self.sequence.sent().iter();
@@ -477,6 +492,10 @@ impl Task {
     }
 }
 
+/// Controls that are kept of all active tasks.
+const CONTROLS_KEPT: usize = 40_960;
+/// The first ones of a task are kept in any case, and the last ones.
+const FEWEST_ENDS: usize = 5;
 /// How long a call waits for the BMC's answer to an NMI.
 pub(super) const NMI_ANSWER: Duration = Duration::from_secs(5);
 
@@ -497,6 +516,28 @@ mod tests {
         task.control(Control::Abort, "alice", at(2)).unwrap();
         assert!(task.news().expect("it was aborted").ended);
         assert_eq!(task.identity.version, 3);
+    }
+
+    #[test]
+    fn where_thousands_are_active_few_controls_of_each_are_kept() {
+        let mut task = task(1, Operation::PowerOff);
+        task.go_on(at(1));
+        for second in 2..102 {
+            let control = [Control::Suspend, Control::Resume][second as usize % 2];
+            task.control(control, "alice", at(second)).unwrap();
+            let _ = task.go_on(at(second));
+        }
+        task.leave_out_controls(400);
+        assert_eq!(task.identity.controls.len(), 100);
+        task.leave_out_controls(4096);
+        let kept = task.identity.controls.iter();
+        let kept: Vec<_> = kept.map(|used| used.at).collect();
+        let seconds = (2..7).chain(97..102);
+        let expected: Vec<_> = seconds.map(|second| at(second).wall).collect();
+        assert_eq!(kept, expected);
+        assert_eq!(task.identity.controls_left_out, 90);
+        task.leave_out_controls(4096);
+        assert_eq!(task.identity.controls_left_out, 90);
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl Tenure {
             let (table, key) = write.place();
             let key = keys.entry(table, key)?;
             Some(match write {
-                Write::Put { value, .. } => Op::Put(key, value.clone()),
+                Write::Put { value, .. } => Op::Put(key, value.to_vec()),
                 Write::Delete { .. } => Op::Delete(key),
             })
         });

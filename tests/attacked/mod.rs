@@ -19,19 +19,19 @@ use std::time::{Duration, Instant};
 /// `MemoryMax=` of the unit.
 const LIMIT: u64 = 128 << 20;
 /// Entries of a node's history: the default of `history_entries`.
-pub const ENTRIES: usize = 1000;
+pub(crate) const ENTRIES: usize = 1000;
 /// The longest text that a person can put into one.
-pub const LETTERS: usize = 500;
+pub(crate) const LETTERS: usize = 500;
 /// A client of ours is let in, and its request taken, within this.
 const LET_IN: Duration = Duration::from_secs(10);
 
-pub fn uuid(node: usize) -> String {
+pub(crate) fn uuid(node: usize) -> String {
     format!("00000000-0000-4000-8000-{node:012x}")
 }
 
 /// What the configuration says of a node: its [`uuid`] has the number in its name, behind the three
 /// letters of the rack.
-pub fn entry(name: &str, address: SocketAddr) -> String {
+pub(crate) fn entry(name: &str, address: SocketAddr) -> String {
     let node: usize = name[3..].parse().expect("a number");
     format!(
         "[[node]]\nname = \"{name}\"\nuuid = \"{}\"\naddress = \"{}\"\nport = {}\n",
@@ -80,8 +80,8 @@ impl Drop for Group {
 }
 
 /// A daemon that is attacked.
-pub struct Attacked {
-    pub bed: Bed,
+pub(crate) struct Attacked {
+    pub(crate) bed: Bed,
     /// Within this it answers, also while it is attacked.
     promptly: Duration,
     // After the bed: an empty group only can be removed.
@@ -90,7 +90,7 @@ pub struct Attacked {
 
 impl Attacked {
     /// Starts the daemon of `bed` in the memory that it may have. It is to answer `promptly`.
-    pub fn start(bed: Bed, promptly: Duration) -> Self {
+    pub(crate) fn start(bed: Bed, promptly: Duration) -> Self {
         let mut attacked = Attacked {
             bed,
             promptly,
@@ -111,7 +111,7 @@ impl Attacked {
         command
             .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
             .arg(into)
-            .arg(DAEMON);
+            .arg(std::env::var_os("MEMORY_DAEMON").unwrap_or_else(|| DAEMON.into()));
         let began = Instant::now();
         attacked.bed.start_by(command);
         attacked.lives("a start with all the history that there may be");
@@ -120,7 +120,7 @@ impl Attacked {
     }
 
     /// The daemon answers, and has not been larger than it may be.
-    pub fn lives(&mut self, after: &str) {
+    pub(crate) fn lives(&mut self, after: &str) {
         // Who is told that it takes too long asks again; and the places of clients that have gone
         // are free once the daemon has seen that they have.
         let began = Instant::now();
@@ -162,14 +162,34 @@ impl Attacked {
             .expect("kB")
     }
 
-    pub fn journal(&self) -> u64 {
+    /// How many descriptors the daemon has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.bed.pid())).expect("it runs");
+        open.count()
+    }
+
+    /// Clients that have gone give their places up, long before what they waited for has come.
+    pub(crate) fn forgets_who_has_gone(&self, before: usize) {
+        let end = Instant::now() + self.promptly;
+        // A BMC or two may have been looked for meanwhile.
+        while self.descriptors() > before + 20 {
+            assert!(
+                Instant::now() < end,
+                "{before} descriptors, and {} now",
+                self.descriptors()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub(crate) fn journal(&self) -> u64 {
         fs::metadata(self.bed.path("state/journal.redb"))
             .expect("a journal")
             .len()
     }
 
     /// A connection that has asked for this so many times, and reads nothing.
-    pub fn deaf(&self, path: &str, times: usize) -> Option<UnixStream> {
+    pub(crate) fn deaf(&self, path: &str, times: usize) -> Option<UnixStream> {
         let mut stream = UnixStream::connect(self.bed.socket()).ok()?;
         stream.set_write_timeout(Some(LET_IN)).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -177,13 +197,13 @@ impl Attacked {
         Some(stream)
     }
 
-    pub fn post(&self, path: &str, body: &str) -> (u16, String) {
+    pub(crate) fn post(&self, path: &str, body: &str) -> (u16, String) {
         self.bed.request("POST", path, body).expect("an answer")
     }
 }
 
 /// A journal with all the history that the defaults allow, of so many nodes.
-pub fn fill(state: &Path, nodes: usize) {
+pub(crate) fn fill(state: &Path, nodes: usize) {
     let mut store = Store::open(state).expect("an empty journal");
     let text = "x".repeat(LETTERS);
     for node in 0..nodes {
@@ -197,7 +217,8 @@ pub fn fill(state: &Path, nodes: usize) {
                  \"by\":null,\"error\":true}}}}",
                 1_790_000_000_000_000 + number
             )
-            .into_bytes(),
+            .into_bytes()
+                .into(),
         }
         };
         let changes: Vec<Change> = (0..ENTRIES).map(entry).collect();

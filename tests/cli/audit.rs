@@ -89,7 +89,7 @@ fn every_change_is_recorded_and_a_cut_or_an_edit_shows() {
         vec![Write::Put {
             table: Table::Audit,
             key: format!("{:020}", 2),
-            value: text.replace("/v1/tasks", "/v1/other").into_bytes(),
+            value: text.replace("/v1/tasks", "/v1/other").into_bytes().into(),
         }]
     });
     let (code, said) = bed.verify_offline();

@@ -59,6 +59,7 @@ pub(crate) fn told(seed: u64, lives: u64) -> Vec<Line> {
         for (_, logged) in world.log.as_mut().expect("it logs").drain(..) {
             if let Logged::Put(Write::Put { table, key, value }) = logged {
                 let table = table.name().to_owned();
+                let value = value.to_vec();
                 entries.push(Line { table, key, value });
             }
         }

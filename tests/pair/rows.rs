@@ -186,7 +186,7 @@ impl Pair {
         let write = Write::Put {
             table: Table::Tasks,
             key: "t".to_owned(),
-            value: vec![value],
+            value: [value].into(),
         };
         let now = self.now;
         self.hosts[place].tenure.commit(ticket, vec![write], now);
@@ -444,7 +444,7 @@ fn many_changes_go_in_parts_and_the_batch_goes_last() {
     let put = |table, number: u32| Write::Put {
         table,
         key: format!("{number:03}"),
-        value: vec![1],
+        value: [1].into(),
     };
     let mut writes: Vec<Write> = (0..300).map(|task| put(Table::Tasks, task)).collect();
     writes.push(put(Table::Batches, 0));

@@ -511,7 +511,9 @@ impl World {
             let mut disk = host.disk.lock().unwrap();
             for write in writes {
                 match write {
-                    Write::Put { table, key, value } => drop(disk.insert((table, key), value)),
+                    Write::Put { table, key, value } => {
+                        drop(disk.insert((table, key), value.to_vec()))
+                    }
                     Write::Delete { table, key } => drop(disk.remove(&(table, key))),
                 }
             }

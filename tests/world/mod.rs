@@ -327,7 +327,7 @@ impl World {
                     }
                     match write {
                         Write::Put { table, key, value } => {
-                            drop(self.disk.insert((table, key), value))
+                            drop(self.disk.insert((table, key), value.to_vec()))
                         }
                         Write::Delete { table, key } => drop(self.disk.remove(&(table, key))),
                     }
@@ -431,7 +431,7 @@ impl World {
         }
         for (table, key, value) in puts.into_iter().flat_map(|(_, writes)| writes).map(parts) {
             match value {
-                Some(value) => drop(self.disk.insert((table, key), value)),
+                Some(value) => drop(self.disk.insert((table, key), value.to_vec())),
                 None => drop(self.disk.remove(&(table, key))),
             }
         }
@@ -623,7 +623,7 @@ impl World {
 
 fn parts(write: Write) -> (Table, String, Option<Vec<u8>>) {
     match write {
-        Write::Put { table, key, value } => (table, key, Some(value)),
+        Write::Put { table, key, value } => (table, key, Some(value.to_vec())),
         Write::Delete { table, key } => (table, key, None),
     }
 }

@@ -80,7 +80,7 @@ impl RealRack {
     fn write(&self, write: Write) {
         let mut disk = self.disk.borrow_mut();
         match write {
-            Write::Put { table, key, value } => drop(disk.insert((table, key), value)),
+            Write::Put { table, key, value } => drop(disk.insert((table, key), value.to_vec())),
             Write::Delete { table, key } => drop(disk.remove(&(table, key))),
         }
     }

@@ -219,7 +219,7 @@ mod tests {
         all.push(Write::Put {
             table: Table::Rack,
             key: super::super::HEAD.to_owned(),
-            value: serde_json::to_vec(&head).unwrap(),
+            value: serde_json::to_vec(&head).unwrap().into(),
         });
         store.commit(&all).unwrap();
         written(&mut store, 1, 16 * 1024);

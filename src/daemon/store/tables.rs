@@ -62,7 +62,7 @@ pub(super) fn write_all(
         for write in writes {
             match write {
                 Write::Put { key, value, .. } => {
-                    entries.insert(key.as_str(), value.as_slice())?;
+                    entries.insert(key.as_str(), &**value)?;
                 }
                 Write::Delete { key, .. } => {
                     entries.remove(key.as_str())?;

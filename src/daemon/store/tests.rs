@@ -99,7 +99,7 @@ pub(super) fn put(table: Table, key: &str, value: &str) -> Write {
     Write::Put {
         table,
         key: key.into(),
-        value: value.into(),
+        value: value.as_bytes().into(),
     }
 }
 
