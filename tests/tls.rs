@@ -369,6 +369,30 @@ fn who_does_not_shake_hands_is_hung_up_on_and_makes_room() {
     });
 }
 
+/// Nobody closes one side alone over TLS but who says so within it.
+#[test]
+fn who_has_gone_from_a_long_poll_over_tls_gives_the_place_up() {
+    let bed = Bed::new("connections = 8\n");
+    let ca = bed.authority.path("ca.crt");
+    let polls: Vec<Child> = (0..8)
+        .map(|_| {
+            Command::new("curl")
+                .args(["-sSN", "--max-time", "4", "--cacert"])
+                .arg(&ca)
+                .arg(bed.url("/v1/events?wait=300s"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("curl is installed")
+        })
+        .collect();
+    for mut poll in polls {
+        let ended = poll.wait().expect("it is ours");
+        assert!(!ended.success(), "nothing has happened");
+    }
+    bed.eventually("they keep their places", || bed.fetch("/v1/nodes").is_ok());
+}
+
 #[test]
 fn a_stream_over_tls_ends_with_the_daemon() {
     let mut bed = Bed::new("");

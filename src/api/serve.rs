@@ -30,7 +30,7 @@ use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
 use deadlines::Deadlines;
 use door::Door;
-use guard::Guarded;
+use guard::{Guarded, HalfClosed};
 use hyper::server::conn::http1;
 use login::Login;
 use long::{NamesTurn, Turns};
@@ -297,7 +297,8 @@ async fn serve<D: Door>(door: D, context: &Rc<Context>) {
                                 if let Some(uid) = peer.uid {
                                     peer.user = (context.user_name)(uid).await;
                                 }
-                                connection(stream, peer, D::SCHEME, context, deadlines).await;
+                                let kind = (D::SCHEME, D::HALF_CLOSED);
+                                connection(stream, peer, kind, context, deadlines).await;
                             }
                             drop(place);
                         };
@@ -359,7 +360,7 @@ const HEADERS_LIMIT: usize = 64;
 async fn connection<S>(
     stream: S,
     peer: Peer,
-    scheme: &'static str,
+    kind: (&'static str, HalfClosed),
     context: Rc<Context>,
     deadlines: Deadlines,
 ) where
@@ -367,7 +368,7 @@ async fn connection<S>(
 {
     // On the heap, so that hyper's part of it is given back before a stream begins that may last
     // for days.
-    let exchange = Box::pin(exchange(stream, peer, scheme, context, deadlines));
+    let exchange = Box::pin(exchange(stream, peer, kind, context, deadlines));
     let outcome = match exchange.await {
         Some((stream, handover)) => handover.pour(stream).await,
         None => return,
@@ -381,18 +382,19 @@ async fn connection<S>(
 async fn exchange<S>(
     stream: S,
     peer: Peer,
-    scheme: &'static str,
+    kind: (&'static str, HalfClosed),
     context: Rc<Context>,
     deadlines: Deadlines,
 ) -> Option<(Guarded<S>, Handover)>
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + 'static,
 {
+    let (scheme, half) = kind;
     let guarded = Guarded::new(stream, context.limits.write_timeout, deadlines.clone());
     let shared = Rc::new(Connection {
         peer,
         scheme,
-        hangup: guarded.hangup(),
+        hangup: guarded.hangup(half),
         context: context.clone(),
         deadlines: deadlines.clone(),
         used: Cell::new(false),

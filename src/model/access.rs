@@ -113,6 +113,9 @@ pub struct Limits {
     pub login_wait: Duration,
     /// The rack answers within this, beyond what a call waits for by itself.
     pub answer: Duration,
+    /// A client on TCP that has closed its writing side, and may have gone for all that can be
+    /// seen, is told after this what there is to tell: it does not wait for news any longer.
+    pub half_closed: Duration,
     /// When the daemon goes down, requests under way have so long.
     pub grace: Duration,
 }
@@ -129,6 +132,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(10),
             login_wait: Duration::from_secs(1),
             answer: Duration::from_secs(30),
+            half_closed: Duration::from_secs(10),
             grace: Duration::from_secs(5),
         }
     }

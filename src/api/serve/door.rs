@@ -1,6 +1,7 @@
 //! The kinds of listeners: how a connection comes in, what is said before HTTP begins, and how one
 //! too many is sent away.
 
+use super::guard::HalfClosed;
 use super::{Context, Later, Peer};
 use crate::api::dispatch::Frame;
 use crate::api::fault::Fault;
@@ -25,6 +26,8 @@ pub(super) trait Door {
     type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static;
     /// The scheme of its addresses.
     const SCHEME: &'static str;
+    /// What it means that a client has closed its writing side.
+    const HALF_CLOSED: HalfClosed;
 
     /// The next connection and who it is.
     fn accept(&self, context: &Context) -> impl Future<Output = io::Result<(Self::Raw, Peer)>>;
@@ -42,6 +45,7 @@ impl Door for UnixListener {
     type Raw = UnixStream;
     type Stream = UnixStream;
     const SCHEME: &'static str = "http";
+    const HALF_CLOSED: HalfClosed = HalfClosed::Listens;
 
     async fn accept(&self, context: &Context) -> io::Result<(UnixStream, Peer)> {
         let listener: Arc<Async<_>> = self.clone().into();
@@ -67,6 +71,7 @@ impl Door for TcpListener {
     type Raw = TcpStream;
     type Stream = TcpStream;
     const SCHEME: &'static str = "http";
+    const HALF_CLOSED: HalfClosed = HalfClosed::MayHaveGone;
 
     async fn accept(&self, _: &Context) -> io::Result<(TcpStream, Peer)> {
         let listener: Arc<Async<_>> = self.clone().into();

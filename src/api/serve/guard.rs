@@ -3,6 +3,8 @@
 
 use super::deadlines::{Deadline, Deadlines};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use nix::libc::POLLRDHUP;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -33,8 +35,9 @@ impl<S: AsFd> Guarded<S> {
     }
 
     /// The means of asking whether the peer has hung up.
-    pub(super) fn hangup(&self) -> Option<Hangup> {
-        self.stream.as_fd().try_clone_to_owned().ok().map(Hangup)
+    pub(super) fn hangup(&self, half: HalfClosed) -> Option<Hangup> {
+        let socket = self.stream.as_fd().try_clone_to_owned().ok()?;
+        Some(Hangup { socket, half })
     }
 }
 
@@ -169,18 +172,42 @@ fn with_room<T>(call: impl FnOnce(&mut [u8; AT_ONCE]) -> T) -> T {
 /// How much is read, or gathered to be written, with one call.
 const AT_ONCE: usize = 4096;
 
-/// Whether a peer has hung up: gone in both directions, which a half-closed one is not.
-pub(super) struct Hangup(OwnedFd);
+/// What it means that a peer has closed its writing side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HalfClosed {
+    /// It has said all, and still wants its answer: where it closes both sides, that is seen.
+    Listens,
+    /// The same, or it has gone: that is seen when something is written to it, and not before.
+    MayHaveGone,
+    /// It has gone: nobody who speaks like this closes one side alone.
+    HasGone,
+}
+
+/// Whether a peer has hung up.
+pub(super) struct Hangup {
+    socket: OwnedFd,
+    half: HalfClosed,
+}
 
 impl Hangup {
-    /// Whether it has, by now.
+    /// Whether it has, by now: gone in both directions, as far as that can be seen.
     pub(super) fn happened(&self) -> bool {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
-        let mut asked = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        // Those two are told unasked.
+        self.shows(PollFlags::empty()) || (self.half == HalfClosed::HasGone && self.has_said_all())
+    }
+
+    /// Whether it has said all that it wanted to say, and may have gone since.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.half == HalfClosed::MayHaveGone && self.has_said_all()
+    }
+
+    fn has_said_all(&self) -> bool {
+        self.shows(PollFlags::from_bits_retain(POLLRDHUP))
+    }
+
+    /// Whether the socket shows one of these, an error, or that both sides are closed.
+    fn shows(&self, what: PollFlags) -> bool {
+        let mut asked = [PollFd::new(self.socket.as_fd(), what)];
         poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
-            && asked[0]
-                .revents()
-                .is_some_and(|found| found.intersects(gone))
     }
 }

@@ -233,6 +233,18 @@ pub(super) async fn gone<T>(connection: &Connection) -> Result<T, Fault> {
     }
 }
 
+/// Ends once it has been doubtful for a while whether the client is still there.
+pub(super) async fn doubtful(connection: &Connection) {
+    loop {
+        connection.deadlines.after(HANGUP_LOOK).await;
+        if connection.hangup.as_ref().is_some_and(Hangup::is_doubtful) {
+            break;
+        }
+    }
+    let patience = connection.context.limits.half_closed;
+    connection.deadlines.after(patience).await;
+}
+
 fn has_gone(connection: &Connection) -> bool {
     connection.hangup.as_ref().is_some_and(Hangup::happened)
 }

@@ -4,7 +4,7 @@
 use super::deadlines::Deadlines;
 use super::guard::Hangup;
 use super::login::Attempt;
-use super::long::{Names, NamesTurn, Source, Turn, gone, long_source};
+use super::long::{Names, NamesTurn, Source, Turn, doubtful, gone, long_source};
 use super::share::{Place, SMALL};
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
 use super::{Asked, Audit, Context, Deed, Noted, Reply};
@@ -26,7 +26,6 @@ use smol::future::FutureExt;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
-use std::time::Duration;
 use uuid::Uuid;
 
 /// The body of every answer: whole, or a stream.
@@ -567,7 +566,7 @@ impl Daemon for ThroughLoop {
     }
 }
 
-/// What the rack says.
+/// What the rack says. A client that may have gone does not wait for news.
 ///
 /// # Errors
 /// It says nothing in time, or the client has gone away.
@@ -578,14 +577,34 @@ async fn asked(
     noted: Rc<Noted>,
     connection: &Connection,
 ) -> Result<Result<Answer, Refused>, Fault> {
-    let context = &connection.context;
-    let own_wait = match &call {
-        Call::AwaitTask { wait, .. }
-        | Call::AwaitBatch { wait, .. }
-        | Call::AwaitSweep { wait, .. }
-        | Call::Events { wait, .. } => *wait,
-        _ => Duration::ZERO,
+    let at_once = match call.wait().is_zero() {
+        true => None,
+        false => call.at_once(),
     };
+    let asking = put(call, names, peer.clone(), noted.clone(), connection);
+    let Some(at_once) = at_once else {
+        return asking.await;
+    };
+    let doubtful = async {
+        doubtful(connection).await;
+        None
+    };
+    match async { Some(asking.await) }.or(doubtful).await {
+        Some(answer) => answer,
+        None => Box::pin(put(at_once, None, peer, noted, connection)).await,
+    }
+}
+
+/// Puts a call to the rack, and waits for what it says.
+async fn put(
+    call: Call,
+    names: Option<NamesTurn>,
+    peer: Rc<Peer>,
+    noted: Rc<Noted>,
+    connection: &Connection,
+) -> Result<Result<Answer, Refused>, Fault> {
+    let context = &connection.context;
+    let own_wait = call.wait();
     let (reply, answer) = Reply::new();
     let asking = async {
         let asked = Asked {

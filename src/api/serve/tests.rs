@@ -57,6 +57,7 @@ fn short() -> Limits {
         write_timeout: Duration::from_millis(600),
         login_wait: Duration::from_millis(1),
         answer: Duration::from_millis(800),
+        half_closed: Duration::from_millis(500),
         grace: Duration::from_millis(800),
     }
 }
@@ -390,6 +391,70 @@ fn a_client_that_has_said_all_still_gets_its_answer() {
     stream.shutdown(Shutdown::Write).expect("half closed");
     let answer = read_all(&mut stream);
     assert_eq!(status(&answer), "200", "{answer}");
+}
+
+/// Waits for news as long as it was asked to.
+fn without_news(call: &Call) -> Reaction {
+    match call {
+        Call::Events { wait, .. } if !wait.is_zero() => Reaction::Silence,
+        _ => obliging(call),
+    }
+}
+
+const POLL: &[u8] = b"GET /v1/events?wait=300s HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/// It is not seen whether a client on TCP has closed one side or both: it is answered, and does not
+/// keep its place until the wait is over.
+#[test]
+fn a_client_on_tcp_that_has_said_all_waits_for_news_a_while_and_is_answered() {
+    let house = House::new(without_news);
+    let mut stream = std::net::TcpStream::connect(house.tcp).expect("connected");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a timeout");
+    let credentials = "authorization: bearer tok-1\r\n\r\n";
+    let poll = [&POLL[..POLL.len() - 2], credentials.as_bytes()].concat();
+    stream.write_all(&poll).expect("sent");
+    stream.shutdown(Shutdown::Write).expect("half closed");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert_eq!(status(&answer), "200", "{answer}");
+    let waits: Vec<Duration> = house.calls().iter().map(Call::wait).collect();
+    assert_eq!(waits, [Duration::from_secs(300), Duration::ZERO]);
+}
+
+/// Of those on a Unix socket it is seen.
+#[test]
+fn clients_on_a_unix_socket_that_have_gone_keep_no_place_and_those_that_listen_do() {
+    let house = House::new(without_news);
+    let mut listens = house.connect();
+    listens.write_all(POLL).expect("sent");
+    listens.shutdown(Shutdown::Write).expect("half closed");
+    // This one is admin, for whom all places are.
+    let gone: Vec<UnixStream> = (1..short().connections)
+        .map(|_| {
+            let mut stream = house.connect();
+            stream.write_all(POLL).expect("sent");
+            stream
+        })
+        .collect();
+    let end = Instant::now() + Duration::from_secs(60);
+    while house.calls().len() < short().connections as usize {
+        assert!(Instant::now() < end, "{}", house.calls().len());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(gone);
+    let asks = "GET /v1/nodes HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    while !house.send(asks).starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < end, "they keep their places");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    listens
+        .set_read_timeout(Some(short().half_closed + Duration::from_secs(3)))
+        .expect("a timeout");
+    let read = listens.read(&mut [0]);
+    let error = read.expect_err("nothing has happened that it could be told");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! everybody does. Who does not finish it is hung up on: those who speak plain HTTP here, too.
 
 use super::door::Door;
+use super::guard::HalfClosed;
 use super::{Context, Later, Peer, until_shutdown};
 use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
@@ -31,6 +32,8 @@ impl Door for TlsListener {
     type Raw = TcpStream;
     type Stream = Encrypted;
     const SCHEME: &'static str = "https";
+    // Who has said all and listens says so within TLS.
+    const HALF_CLOSED: HalfClosed = HalfClosed::HasGone;
 
     async fn accept(&self, context: &Context) -> io::Result<(TcpStream, Peer)> {
         Door::accept(&self.0, context).await
