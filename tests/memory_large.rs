@@ -246,6 +246,7 @@ fn patient(daemon: &mut Attacked, clients: &Clients) {
     let headers: String = (0..40)
         .map(|n| format!("X-{n}: {}\r\n", "x".repeat(200)))
         .collect();
+    let before = daemon.descriptors();
     for query in [
         format!("{many}{node}"),
         "node=a".to_owned() + &",a".repeat(3000),
@@ -258,6 +259,9 @@ fn patient(daemon: &mut Attacked, clients: &Clients) {
             polls.len(),
             line.len()
         ));
+        assert!(polls.len() > crowd() / 2, "{} had a place", polls.len());
+        drop(polls);
+        daemon.forgets_who_has_gone(before);
     }
     let line = format!("GET /v1/events?snapshot=true&{node}");
     let accept = format!("Accept: text/event-stream\r\n{headers}");
@@ -289,22 +293,44 @@ fn sets(daemon: &mut Attacked, clients: &Clients, nodes: usize) {
     }
 }
 
-/// Batches that go on for ever, one beside the other.
-fn batches(daemon: &mut Attacked, clients: &Clients, nodes: usize) {
-    // Each with one task that does not end, beside hundreds that have.
-    let count = number("MEMORY_BATCHES", 12);
-    for begun in 0..count {
-        let of = nodes - begun;
-        let soft = format!(
-            r#"{{"nodes":["{}"],"operation":"soft power off","timeout":86400,"on_busy":"skip"}}"#,
-            all(of)
-        );
-        let batch = asked(daemon, "POST", "/v1/batches", &soft);
-        let id = batch["id"].as_str().expect("an id");
+/// Batches that go on for ever, one beside the other, as many as there may be. Each with one task
+/// that does not end, beside hundreds that have.
+fn open_batches(daemon: &Attacked, nodes: usize) {
+    let most = number("MEMORY_BATCHES", 12);
+    let soft = |of| {
+        let nodes = all(of);
+        format!(
+            r#"{{"nodes":["{nodes}"],"operation":"soft power off","timeout":86400,"on_busy":"skip"}}"#
+        )
+    };
+    let mut begun = Vec::new();
+    while begun.len() < most {
+        let of = nodes - begun.len();
+        let (status, batch) = daemon.post("/v1/batches", &soft(of));
+        if status == 503 && batch.contains("there is no place for another") {
+            break;
+        }
+        if [503, 504].contains(&status) {
+            std::thread::sleep(Duration::from_millis(200));
+            continue;
+        }
+        assert_eq!(status, 202, "{batch}");
+        let batch: serde_json::Value = serde_json::from_str(&batch).expect("JSON");
+        let id = batch["id"].as_str().expect("an id").to_owned();
         let others = format!(r#"{{"nodes":["{}"]}}"#, all(of - 1));
         asked(daemon, "POST", &format!("/v1/batches/{id}/abort"), &others);
+        begun.push(id);
     }
-    daemon.lives(&format!("{count} batches of which one task each goes on"));
+    assert!(begun.len() > 3, "{begun:?}");
+    // What comes next has its place.
+    let last = begun.last().expect("some");
+    asked(daemon, "POST", &format!("/v1/batches/{last}/abort"), "");
+}
+
+/// Controls of a batch over all, and what many read of it.
+fn batches(daemon: &mut Attacked, clients: &Clients, nodes: usize) {
+    open_batches(daemon, nodes);
+    daemon.lives("batches of which one task each goes on");
     let soft = format!(
         r#"{{"nodes":["{}"],"operation":"soft power off","timeout":86400,"on_busy":"skip"}}"#,
         all(nodes)
@@ -342,6 +368,15 @@ fn break_off(daemon: &mut Attacked, path: &str) {
         }
     }
     daemon.lives("controls of a whole batch");
+    // All at once, from clients who do not wait.
+    let controls: Vec<_> = (0..200)
+        .map(|number| {
+            let control = ["suspend", "resume"][number % 2];
+            daemon.bed.send("POST", &format!("{path}/{control}"), "")
+        })
+        .collect();
+    daemon.lives("many controls of a whole batch at once");
+    drop(controls);
     asked(daemon, "POST", &format!("{path}/abort"), "");
     daemon.lives("the abort of a whole batch");
 }
