@@ -4,6 +4,7 @@
 //! What really keeps a task from beginning is decided in `schedule`, and told here.
 
 use super::batch::STAGGER;
+use super::node::Node;
 use super::schedule::Rooms;
 use super::task::Task;
 use super::views::Snapshot;

@@ -86,7 +86,7 @@ pub(super) fn bring(keys: &Keys, found: &[Entry], formats: &Formats, to: u64) ->
             false => entry.value.clone(),
         };
         if value != entry.value {
-            let (key, value) = (key.clone(), value.clone());
+            let (key, value) = (key.clone(), value.clone().into());
             let write = Write::Put { table, key, value };
             changed.push((entry.key.clone(), write));
         }
