@@ -123,7 +123,8 @@ fn a_look_at_the_trail_changes_nothing_also_where_the_lock_is_missing() {
     }
 }
 
-/// The daemon as systemd starts it: with the socket as descriptor 3, for the process that becomes it.
+/// The daemon as systemd starts it: with the socket as descriptor 3, for the process that becomes
+/// it.
 fn activated(bed: &Bed, listener: &UnixListener) -> Child {
     let socket = listener.try_clone().expect("one more descriptor");
     let passes = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";

@@ -440,14 +440,7 @@ impl Rack {
         let bytes = batch::bytes_of(members.len() - left_out.len(), &left_out);
         self.tasks.make_room(bytes, &mut self.ledger)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
-        let each = Request {
-            operation: request.operation,
-            options: &request.options,
-            who: &who,
-            batch: Some(id),
-            took_over: None,
-        };
-        let made = self.make_members(members, &left_out, &each, at);
+        let made = self.make_members(id, members, &left_out, &request, &who, at);
         let tasks: Vec<TaskId> = made.iter().map(|member| member.task).collect();
         // Who has nothing to do need not wait for the others.
         let looks = !request.stagger.is_zero() && request.operation.ends_in_a_state();
@@ -466,12 +459,14 @@ impl Rack {
         Ok(())
     }
 
-    /// The tasks of a batch, one for each node that is not left out.
+    /// The tasks of a batch, of those that are not left out.
     fn make_members(
         &mut self,
+        id: BatchId,
         members: Vec<(NodeId, usize)>,
         left_out: &[LeftOut],
-        request: &Request<'_>,
+        start: &BatchStart,
+        who: &Who,
         at: Moment,
     ) -> Vec<Member> {
         let mut made = Vec::new();
@@ -480,7 +475,14 @@ impl Rack {
             if left_out.iter().any(|left| Some(left.node.as_str()) == name) {
                 continue;
             }
-            let task = self.make_task(node, request, at);
+            let request = Request {
+                operation: start.operation,
+                options: &start.options,
+                who,
+                batch: Some(id),
+                took_over: None,
+            };
+            let task = self.make_task(node, &request, at);
             if let Some(task) = task.and_then(|task| self.tasks.get(task)) {
                 let (node, task) = (task.identity.node.clone(), task.identity.id);
                 made.push(Member { node, task, rank });

@@ -58,23 +58,18 @@ pub(super) fn no_verb(
         return with_tips(&head, &theirs(command, before, tips, &words), why);
     }
     let line = |verb: &str, rest: &[&[String]]| line(&path, before, verb, rest);
-    let tips = match is_node(word) {
-        true => Vec::new(),
-        false => tips(noun, word, is_first),
-    };
     let verb = words
         .iter()
         .position(|typed| noun.find_subcommand(typed).is_some());
+    // `switch` is close to `watch`, and `switch off` is not.
+    let tips = match is_node(word) || verb.is_some() && is_of_sentence(word) {
+        true => Vec::new(),
+        false => tips(noun, word, is_first),
+    };
     match (verb, tips.is_empty()) {
         (Some(at), true) => {
-            let verb = &words[at];
-            let (ahead, behind) = nodes_of(&words[..at], &words[at + 1..]);
-            let lines = [
-                line(verb, &[&ahead, &behind]),
-                line(verb, &[&behind, &ahead]),
-                line(verb, &[]),
-            ];
-            match lines.iter().find(|line| is_taken(command, line)) {
+            let lines = verb_first(&words, at).map(|rest| line(&words[at], &[&rest]));
+            match lines.into_iter().find(|line| is_taken(command, line)) {
                 Some(line) => format!("the verb comes first: {}", line.join(" ")),
                 None => head,
             }
@@ -103,24 +98,39 @@ fn is_node(word: &str) -> bool {
     numbered && !word.starts_with('-')
 }
 
+/// What may follow the verb that stands at that place, the best first.
+fn verb_first(words: &[String], at: usize) -> [Vec<String>; 4] {
+    let (ahead, behind) = (&words[..at], &words[at + 1..]);
+    let (front, back) = nodes_of(ahead, behind);
+    [
+        [front.as_slice(), &back].concat(),
+        [back.as_slice(), &front].concat(),
+        [behind, &front].concat(),
+        Vec::new(),
+    ]
+}
+
 /// What stands before a verb and behind it, without words that only make a sentence of it.
 fn nodes_of(ahead: &[String], behind: &[String]) -> (Vec<String>, Vec<String>) {
-    let is_word = |word: &str| SENTENCE.contains(&word.to_ascii_lowercase().as_str());
     let named = ahead.iter().chain(behind).any(|word| is_node(word));
     let meant = |word: &&String| match named {
         true => is_node(word) || word.starts_with('-'),
-        false => !is_word(word),
+        false => !is_of_sentence(word),
     };
     let mut option = false;
     let kept = |word: &&String| {
         // What follows an option may be its value.
         let is_value = std::mem::replace(&mut option, word.starts_with('-'));
-        is_value || !is_word(word)
+        is_value || !is_of_sentence(word)
     };
     (
         ahead.iter().filter(meant).cloned().collect(),
         behind.iter().filter(kept).cloned().collect(),
     )
+}
+
+fn is_of_sentence(word: &str) -> bool {
+    SENTENCE.contains(&word.to_ascii_lowercase().as_str())
 }
 
 /// Words that people put around a verb.
@@ -137,8 +147,9 @@ pub(super) fn theirs(
     tips: &[&str],
     typed: &[String],
 ) -> Vec<Vec<String>> {
-    let nodes = typed.iter().skip(1).filter(|word| is_node(word)).cloned();
-    let nodes: Vec<String> = nodes.collect();
+    // A number alone is theirs: of a sensor, a channel, a user.
+    let is_ours = |word: &&String| is_node(word) && !word.bytes().all(|byte| byte.is_ascii_digit());
+    let nodes: Vec<String> = typed.iter().skip(1).filter(is_ours).cloned().collect();
     let tips = tips.iter().map(|tip| {
         let whole = line("rackbmc", before, tip, &[&nodes]);
         let line_of = Some(whole).filter(|line| is_taken(command, line));
@@ -275,10 +286,11 @@ mod tests {
     fn proposed(answer: &str) -> Vec<&str> {
         match answer.split_once("the verb comes first: ") {
             Some((_, line)) => vec![line],
-            None => answer
-                .split('\'')
-                .filter(|part| part.starts_with("rackbmc "))
-                .collect(),
+            None => {
+                let (_, tips) = answer.split_once("perhaps ").unwrap_or_default();
+                let lines = tips.split('\'');
+                lines.filter(|part| part.starts_with("rackbmc ")).collect()
+            }
         }
     }
 
@@ -311,7 +323,7 @@ mod tests {
             ("restart n1", "rackbmc reboot --soft n1"),
             ("--rack r2 stop n1", "rackbmc --rack r2 soft n1"),
             ("sensor list n1", "rackbmc chassis status n1"),
-            ("fru print 0 n1", "rackbmc bmc info 0 n1"),
+            ("fru print 0 n1", "rackbmc bmc info n1"),
             ("kill t:7k3f9", "rackbmc abort t:7k3f9"),
             ("sdr", "rackbmc chassis status"),
             ("rollbak n1", "rackbmc rollback n1"),
