@@ -265,6 +265,7 @@ fn word_of(request: &Request) -> &'static str {
         Request::Watch(_) => "watch",
         Request::Authenticate(_) => "authenticate",
         Request::Status => "status",
+        Request::Version => "version",
         Request::Quota => "quota",
     }
 }

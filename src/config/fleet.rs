@@ -182,32 +182,9 @@ impl Reader {
         let Some(names) = expanded(&typed, findings) else {
             return Vec::new();
         };
-        let mut places = vec![Vec::new(); names.len()];
-        let typed_places = match is_url {
-            true => each_host(&place.value),
-            false => vec![place.value.as_str()],
+        let Some(places) = places_of(&place, is_url, names.len(), findings) else {
+            return Vec::new();
         };
-        for typed in typed_places {
-            let typed = At {
-                value: typed.to_owned(),
-                span: place.span.clone(),
-            };
-            let Some(of_host) = expanded(&typed, findings) else {
-                return Vec::new();
-            };
-            if names.len() != of_host.len() {
-                let text = format!(
-                    "{} places for {} names: ranges expand in step, so both must have as many",
-                    of_host.len(),
-                    names.len()
-                );
-                findings.complain(&place.span, text);
-                return Vec::new();
-            }
-            for (places, one) in places.iter_mut().zip(of_host) {
-                places.push(one);
-            }
-        }
         let written = findings.place(&span);
         let settled = |(name, places): (String, Vec<String>)| {
             if let Some(fault) = name_fault(&name) {
@@ -216,16 +193,20 @@ impl Reader {
             }
             FleetRack {
                 name,
-                place: match is_url {
-                    true => FleetPlace::Urls(places),
-                    false => FleetPlace::Socket(self.folder.join(places.concat())),
-                },
+                place: self.place(is_url, places),
                 ca_file: own.ca_file.clone().or_else(|| defaults.ca_file.clone()),
                 auth: own.auth.clone().or_else(|| defaults.auth.clone()),
                 written: written.clone(),
             }
         };
         names.into_iter().zip(places).map(settled).collect()
+    }
+
+    fn place(&self, is_url: bool, places: Vec<String>) -> FleetPlace {
+        match is_url {
+            true => FleetPlace::Urls(places),
+            false => FleetPlace::Socket(self.folder.join(places.concat())),
+        }
     }
 
     fn shared(&self, section: &mut Section<'_>, findings: &mut Findings<'_>) -> Shared {
@@ -253,6 +234,39 @@ impl Reader {
             auth: text.or(file),
         }
     }
+}
+
+/// For each of so many racks its places: one for each of its hosts.
+fn places_of(
+    place: &At<String>,
+    is_url: bool,
+    racks: usize,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<Vec<String>>> {
+    let hosts = match is_url {
+        true => each_host(&place.value),
+        false => vec![place.value.as_str()],
+    };
+    let mut places = vec![Vec::new(); racks];
+    for host in hosts {
+        let host = At {
+            value: host.to_owned(),
+            span: place.span.clone(),
+        };
+        let of_host = expanded(&host, findings)?;
+        if of_host.len() != racks {
+            let text = format!(
+                "{} places for {racks} names: ranges expand in step, so both must have as many",
+                of_host.len()
+            );
+            findings.complain(&place.span, text);
+            return None;
+        }
+        for (places, one) in places.iter_mut().zip(of_host) {
+            places.push(one);
+        }
+    }
+    Some(places)
 }
 
 /// The URLs of the hosts of a rack: between commas, but for those of a range.

@@ -22,8 +22,11 @@ pub(super) async fn check(settings: &EtcdSettings, rack: &str, say: &mut dyn FnM
                     true => "good".to_owned(),
                     false => wrong.join("; "),
                 };
-                let (version, size) = (&found.status.version, megabytes(found.status.size));
-                say(&format!("{way}: etcd {version}, {size} MB: {verdict}"));
+                let version = &found.version;
+                let size = found.status.as_ref().map(|status| status.size);
+                let size =
+                    size.map_or_else(String::new, |size| format!(", {} MB", megabytes(size)));
+                say(&format!("{way}: etcd {version}{size}: {verdict}"));
                 for advice in found.advice() {
                     say(&format!("{way}: {advice}"));
                 }
@@ -50,7 +53,9 @@ pub(super) async fn check(settings: &EtcdSettings, rack: &str, say: &mut dyn FnM
 /// What one member says.
 struct Found {
     cluster: u64,
-    status: Status,
+    version: String,
+    /// What it says of itself; newer ones do so to their root alone, once they have users.
+    status: Option<Status>,
     /// How large it may become, where it tells its figures to whoever asks for them here.
     quota: Option<u64>,
     /// So many changes were made, and it still knows the first.
@@ -61,19 +66,15 @@ impl Found {
     /// What is not as it has to be.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let Status {
-            version,
-            leader,
-            errors,
-            ..
-        } = &self.status;
-        if let Some(why) = unfit(version) {
+        if let Some(why) = unfit(&self.version) {
             wrong.push(why);
         }
-        if *leader == 0 {
-            wrong.push("it follows no leader: are most of the members there?".to_owned());
+        if let Some(status) = &self.status {
+            if status.leader == 0 {
+                wrong.push("it follows no leader: are most of the members there?".to_owned());
+            }
+            wrong.extend(status.errors.iter().map(|error| error.trim().to_owned()));
         }
-        wrong.extend(errors.iter().map(|error| error.trim().to_owned()));
         wrong
     }
 }
@@ -88,7 +89,8 @@ impl Found {
             )
         });
         let room = self.quota.and_then(|quota| {
-            let used = (self.status.size * 100).checked_div(quota)?;
+            let size = self.status.as_ref().map_or(0, |status| status.size);
+            let used = (size * 100).checked_div(quota)?;
             let of = format!("of the {} MB that it may have", megabytes(quota));
             match (used >= 70, quota < QUOTA) {
                 (true, _) => Some(format!(
@@ -110,7 +112,11 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
     let one = vec![way.clone()];
     let members = Members::new(one, settings.user.clone(), settings.request_timeout);
     let ask = async |request: Request| members.ask(&request).await;
-    let status = ask(Request::Status).await.map_err(|trouble| {
+    let said = match ask(Request::Status).await {
+        Err(Trouble::Forbidden(_)) => ask(Request::Version).await,
+        said => said,
+    };
+    let said = said.map_err(|trouble| {
         let plain = matches!(way, Place::Tcp { trust: None, .. });
         let closed = matches!(&trouble, Trouble::Silent(why) if why.contains("connection"));
         let why = in_words(trouble);
@@ -119,12 +125,16 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
             false => why,
         }
     })?;
-    let Answer::Status { header, status } = status else {
-        return Err("an answer to something else".to_owned());
+    let (version, status) = match said {
+        Answer::Status { status, .. } => (status.version.clone(), Some(status)),
+        Answer::Version(version) => (version, None),
+        _ => return Err("an answer to something else".to_owned()),
     };
     let keys = Keys::new(&settings.prefix, rack);
     let read = ask(Request::Range(Span::Key(keys.own()))).await;
-    read.map_err(|trouble| format!("{} cannot be read: {}", keys.all(), in_words(trouble)))?;
+    let read =
+        read.map_err(|trouble| format!("{} cannot be read: {}", keys.all(), in_words(trouble)))?;
+    let header = read.header().copied().unwrap_or_default();
     // It changes nothing, for no key has that revision; but who may not write is told so.
     let written = ask(Request::Txn(Txn {
         compare: vec![Compare::Revision(keys.own(), u64::from(u32::MAX) << 20)],
@@ -149,6 +159,7 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
     };
     Ok(Found {
         cluster: header.cluster,
+        version,
         status,
         quota,
         uncompacted: changes.filter(|_| remembered),

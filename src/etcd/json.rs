@@ -21,6 +21,7 @@ impl Request {
             Self::Watch(_) => ("POST", "/v3/watch"),
             Self::Authenticate(_) => ("POST", "/v3/auth/authenticate"),
             Self::Status => ("POST", "/v3/maintenance/status"),
+            Self::Version => ("GET", "/version"),
             Self::Quota => ("GET", "/metrics"),
         }
     }
@@ -44,7 +45,7 @@ impl Request {
             Self::Past(key, revision) => {
                 json!({ "key": coded(key), "revision": revision.to_string() }).to_string()
             }
-            Self::Quota => String::new(),
+            Self::Version | Self::Quota => String::new(),
         };
         Zeroizing::new(text)
     }
@@ -89,6 +90,10 @@ impl Request {
                         errors: raw.errors,
                     },
                 })
+            }
+            Self::Version => {
+                let raw: RawVersion = parse(body)?;
+                Ok(Answer::Version(raw.version))
             }
             Self::Quota => quota(body),
             Self::Watch(_) => Err(nonsense("a watch ended", body)),
@@ -230,6 +235,8 @@ fn refusal(status: u16, body: &str) -> Trouble {
             let short: String = said.chars().take(SHOWN).collect();
             let why = format!("HTTP status {status}: {short}");
             match status {
+                // Certificates with a name, where users are switched on.
+                400 if said.contains("CommonName") => Trouble::Invalid(why),
                 400 if said.contains("HTTP request to an HTTPS server") => {
                     Trouble::Silent("it speaks TLS, and hears HTTP over the connection".to_owned())
                 }
@@ -370,6 +377,12 @@ struct RawStatus {
     in_use: u64,
     #[serde(default)]
     errors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawVersion {
+    #[serde(rename = "etcdserver")]
+    version: String,
 }
 
 #[derive(Deserialize)]

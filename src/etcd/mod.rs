@@ -36,6 +36,8 @@ pub enum Request {
     Status,
     /// What a key was in a revision: of old ones etcd has forgotten that, where it is compacted.
     Past(String, Revision),
+    /// The version that a member has.
+    Version,
     /// How large a member may become.
     Quota,
 }
@@ -131,6 +133,8 @@ pub enum Answer {
         /// What is known of the member.
         status: Status,
     },
+    /// To [`Request::Version`]: as in "3.5.21".
+    Version(String),
     /// To [`Request::Quota`]: bytes of its file.
     Quota(u64),
 }
@@ -143,7 +147,7 @@ impl Answer {
             | Self::Range { header, .. }
             | Self::Authenticated { header, .. }
             | Self::Status { header, .. } => Some(header),
-            Self::Quota(_) => None,
+            Self::Version(_) | Self::Quota(_) => None,
         }
     }
 }

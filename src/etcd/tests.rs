@@ -190,6 +190,9 @@ fn what_is_read_comes_with_the_revision_of_its_last_change() {
 #[test]
 fn a_member_says_what_it_is() {
     at_each(|| {
+        let asked = asked("version");
+        let version = Request::Version.read(asked.status, &asked.answer);
+        assert_eq!(version, Ok(Answer::Version(AT.get().0.to_owned())));
         let Ok(Answer::Status { status, .. }) = said("status", &Request::Status) else {
             panic!("no status");
         };
@@ -362,6 +365,13 @@ fn what_is_no_answer_of_etcd_never_passes_for_one() {
             "{body}: {read:?}"
         );
     }
+    // As etcd's gateway says it, in plain text (3.5.30).
+    let named = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+    let named = txn.read(400, named).unwrap_err();
+    assert!(
+        matches!(&named, Trouble::Invalid(why) if why.contains("CommonName")),
+        "{named:?}"
+    );
     let proxy = txn.read(502, "<html>Bad Gateway</html>").unwrap_err();
     assert!(matches!(proxy, Trouble::Unavailable(_)), "{proxy:?}");
 }

@@ -145,16 +145,18 @@ class Etcd(Frail):
         return self.process.stop()
 
 
-def leader(members):
-    """The member that the others follow."""
+def leader(members, ctl=()):
+    """The member that the others follow; with an etcdctl of root where they tell that to nobody else."""
     for member in members:
         if member.process.alive():
-            said = sh(*member.curl, "-X", "POST", "-d", "{}", member.url + "/v3/maintenance/status").stdout
+            asked = [*ctl, "--endpoints", member.url, "endpoint", "status", "-w", "json"] if ctl else [
+                *member.curl, "-X", "POST", "-d", "{}", member.url + "/v3/maintenance/status"]
             try:
-                status = json.loads(said)
+                status = json.loads(sh(*asked).stdout)
             except ValueError:
                 continue
-            if status.get("leader") and status["leader"] == status["header"]["member_id"]:
+            status = status[0]["Status"] if ctl else status
+            if status.get("leader") and int(status["leader"]) == int(status["header"]["member_id"]):
                 return member
     return None
 

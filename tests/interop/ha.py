@@ -224,12 +224,12 @@ def etcd_away(c, hosts, member):
 
 def users(c, etcd, members, authority):
     """What docs/two-hosts.md has typed, and one who may do nothing."""
-    ctl = [str(pathlib.Path(etcd).with_name("etcdctl")), "--endpoints", members[0].url]
+    ctl = [str(pathlib.Path(etcd).with_name("etcdctl"))]
     ctl += authority.as_client("client", ("--cacert", "--cert", "--key"))
     for words in ("user add root:pw", "user grant-role root root", "role add rack-bed",
                   "role grant-permission rack-bed readwrite /rackbmc/1/racks/bed/ --prefix=true", "user add rack-bed:pw",
                   "user grant-role rack-bed rack-bed", "user add nobody:pw", "auth enable"):
-        done = sh("env", "ETCDCTL_API=3", *ctl, *words.split())
+        done = sh("env", "ETCDCTL_API=3", *ctl, "--endpoints", members[0].url, *words.split())
         c.check(f"etcdctl {words}", done.returncode == 0, done.stderr)
     return ["env", "ETCDCTL_API=3", *ctl, "--user", "root:pw"]
 
@@ -260,6 +260,7 @@ def with_users(c, etcd):
         members = [Etcd(bed, etcd, number, 3, authority) for number in (1, 2, 3)]
         c.check("three members are there", until(20, lambda: all(member.healthy() for member in members)))
         ctl = users(c, etcd, members, authority)
+        at_first = [*ctl, "--endpoints", members[0].url]
         secret = bed.dir / "etcd.pw"
         secret.touch(0o600)
         secret.write_text("pw\n")
@@ -281,17 +282,17 @@ def with_users(c, etcd):
         c.check("and finds all three members good with the rack's user", done.returncode == 0 and done.stdout.count("good") == 3, done.stdout + done.stderr)
         c.check("the first host owns the rack", a.start() and owner_of(hosts, 15) is a, a.said()[-800:])
         c.check("the second one stands by", b.start() and until(15, lambda: b.ha().get("owner")), b.said()[-800:])
-        people_read_summaries(c, bed, members, authority, secret, ctl)
+        people_read_summaries(c, bed, members, authority, secret, at_first)
         traffic = Traffic(hosts, [name for name, _, _ in sim.nodes], 7)
         traffic.start()
         for number in range(3):
-            was = until(10, lambda: leader(members))
+            was = until(10, lambda: leader(members, ctl))
             was.kill()
             time.sleep(4)
             was.start()
             c.check(f"leader {number + 1} died: its member is back", until(20, was.healthy))
-            revision = json.loads(sh(*ctl, "endpoint", "status", "-w", "json").stdout)[0]["Status"]["header"]["revision"]
-            done = sh(*ctl, "compact", str(revision))
+            revision = json.loads(sh(*at_first, "endpoint", "status", "-w", "json").stdout)[0]["Status"]["header"]["revision"]
+            done = sh(*at_first, "compact", str(revision))
             c.check("what was before now is compacted away", done.returncode == 0, done.stderr)
             time.sleep(2)
         c.check("the same host owns the rack all the time", a.owns() and begins(a) + begins(b) == 1, [host.ha() for host in hosts])

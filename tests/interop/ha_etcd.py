@@ -24,6 +24,23 @@ def taken(host, node, operation):
     return task and ended(host, task["id"])
 
 
+def without_a_node(c, host):
+    """Its configuration lacks a node on which a task is under way."""
+    status, task, _ = ask(host, "n01", "soft power off")
+    host.kill()
+    text = host.config.read_text()
+    head, *nodes = text.split("[[node]]")
+    host.config.write_text("[[node]]".join([head, *(node for node in nodes if '"n01"' not in node)]))
+    host.start()
+    why = "tasks are under way on nodes that are not in this host's configuration, or have another uuid there: n01"
+    told = until(15, lambda: why in (host.ha().get("unfit") or ""))
+    c.check("a host that lacks a node with a task does not take the rack, and says so", status == 202 and told and not host.owns(), host.ha())
+    host.stop()
+    host.config.write_text(text)
+    host.start()
+    c.check("with the node it does, and goes on", owner_of([host], 25) is host and ended(host, task["id"]), host.ha())
+
+
 def full(c, etcd, host, member, sim):
     """It has no space left; then somebody makes room."""
     ctl = ["env", "ETCDCTL_API=3", str(pathlib.Path(etcd).with_name("etcdctl")), "--endpoints", member.url]
@@ -93,6 +110,7 @@ def strange_etcds(c, etcd):
         c.check("a host owns the rack", host.start() and owner_of([host], 15) is host, host.said()[-800:])
         done = host.run("--check-etcd")
         c.check("a small quota is advised against", done.returncode == 0 and "its quota is 5 MB" in done.stdout, done.stdout)
+        without_a_node(c, host)
         full(c, etcd, host, member, sim)
         put_back(c, host, member, sim)
         panics = [line for line in host.said().splitlines() if "panicked" in line]

@@ -1,4 +1,6 @@
 """TLS between a host and etcd: whom the host believes, and whom etcd does. A part of ha.py, in its namespaces."""
+import signal
+
 from daemon import BIN
 from authority import Authority
 from bed import Bed, until
@@ -65,5 +67,8 @@ def not_trusted(c, etcd):
         member.kill()
         member = Etcd(bed, etcd, authority=authority)
         until(15, member.healthy)
+        host.config.write_text(good.replace(keys, authority.as_keys("expired")))
         host.start()
-        c.check("with the right ones it owns the rack", owner_of([host], 15) is host, host.said()[-1500:])
+        host.config.write_text(good)
+        host.process.signal(signal.SIGHUP)
+        c.check("the right ones hold with the reload: it owns the rack", owner_of([host], 20) is host, host.said()[-1500:])

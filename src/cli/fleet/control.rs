@@ -34,16 +34,7 @@ pub(super) async fn control<'f>(
     control: Control,
     args: args::Control,
 ) -> Result<Exit, Failure> {
-    let mut ids = Vec::new();
-    let mut sets = Vec::new();
-    for word in &args.targets.nodes {
-        match Written::read(word) {
-            Some(id) => ids.push((word, id)),
-            // A uuid may be a node's, too.
-            None if is_id(word) && word.contains(':') => return Err(of_one_rack(word)),
-            None => sets.push(word.clone()),
-        }
-    }
+    let (ids, sets) = written(&args.targets.nodes)?;
     let mut done = Done::default();
     // All is found before anything is done.
     let mut found = Vec::new();
@@ -89,15 +80,28 @@ pub(super) async fn control<'f>(
     if let Some(patience) = args.wait
         && !done.tasks.is_empty()
     {
-        let (tasks, lost) = wait::to_the_end(fleet, done.tasks, patience).await?;
-        let ends = tasks.iter().map(|(_, task)| controlled_exit(control, task));
-        done.exits.extend(ends.chain(lost));
-        done.tasks = tasks;
+        done.wait(fleet, control, patience).await?;
     }
     let tasks = done.tasks.into_iter();
     let tasks: Vec<Task> = tasks.map(|(rack, task)| rack.task(task)).collect();
     results::show(&fleet.out, &tasks, Vec::new());
     Ok(Exit::worst(done.exits))
+}
+
+type Ids<'w> = Vec<(&'w String, Written)>;
+
+/// The ids of fleet batches among these words, and the rest of them.
+fn written(words: &[String]) -> Result<(Ids<'_>, Vec<String>), Failure> {
+    let (mut ids, mut sets) = (Vec::new(), Vec::new());
+    for word in words {
+        match Written::read(word) {
+            Some(id) => ids.push((word, id)),
+            // A uuid may be a node's, too.
+            None if is_id(word) && word.contains(':') => return Err(of_one_rack(word)),
+            None => sets.push(word.clone()),
+        }
+    }
+    Ok((ids, sets))
 }
 
 /// Aborts what was begun under an id in these racks, and says what came of it.
@@ -127,6 +131,21 @@ pub(super) async fn abort_all(racks: &[&Rack], id: FleetId) {
 }
 
 impl<'f> Done<'f> {
+    /// Follows the tasks to their ends, which have to be what the control was for.
+    async fn wait(
+        &mut self,
+        fleet: &Fleet,
+        control: Control,
+        patience: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let tasks = std::mem::take(&mut self.tasks);
+        let (tasks, lost) = wait::to_the_end(fleet, tasks, patience).await?;
+        let ends = tasks.iter().map(|(_, task)| controlled_exit(control, task));
+        self.exits.extend(ends.chain(lost));
+        self.tasks = tasks;
+        Ok(())
+    }
+
     fn add(&mut self, other: Self) {
         self.tasks.extend(other.tasks);
         self.exits.extend(other.exits);

@@ -315,7 +315,7 @@ impl Shared {
         let local = Rc::new(RefCell::new(local));
         let make = make(me.host.clone(), plan.clone(), local.clone(), clock);
         let keys = Keys::new(&etcd.prefix, &rack);
-        Ok(Self {
+        let mut shared = Self {
             keeper: Keeper::new(tenure, make),
             me,
             started: wall,
@@ -343,7 +343,10 @@ impl Shared {
             withheld: 0,
             began: BTreeMap::new(),
             deposed: 0,
-        })
+        };
+        // Not even its own rack of before a restart is taken unseen.
+        shared.judge_fit(now);
+        Ok(shared)
     }
 
     /// How old what was read then is: nothing later than the owner's last sign of life was heard

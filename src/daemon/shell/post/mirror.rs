@@ -17,6 +17,7 @@ use crate::rack::{Birth, Rack, Remembered, busy_nodes, shown_history};
 use crate::tenure::Phase;
 use crate::time::Instant;
 use std::time::Duration;
+use uuid::Uuid;
 
 impl Shell {
     /// Somebody asks a host that has not the rack.
@@ -176,7 +177,7 @@ impl Shared {
     }
 
     /// The rack as the journal in etcd has it, to be looked at.
-    fn behold(&mut self, remembered: Vec<Remembered>, clock: Clock, now: Instant) {
+    fn behold(&mut self, mut remembered: Vec<Remembered>, clock: Clock, now: Instant) {
         let over = Permit {
             from: now,
             until: now,
@@ -196,6 +197,11 @@ impl Shared {
         };
         let entropy = Box::new(Kernel::new());
         let (settings, nodes) = self.plan.borrow().clone();
+        // What goes on at nodes that this host does not have is the owner's to tell.
+        if has_all(&nodes, &remembered).is_err() {
+            let has = |uuid: &Uuid| nodes.iter().any(|node| node.uuid == *uuid);
+            remembered.retain(|entry| busy_nodes(std::slice::from_ref(entry)).keys().all(has));
+        }
         let settings = match self.last_owner() {
             Some(own) => settings.owned_by(&own.host),
             None => settings,

@@ -1,0 +1,243 @@
+//! What is asked of which host, where a rack has several, and what an answer says.
+
+use super::*;
+
+#[test]
+fn nobody_is_sent_into_a_group_that_is_roots_or_may_not_either() {
+    let daemon = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(1));
+    let daemon = daemon.ok().flatten().expect("every Linux has it").name;
+    assert_eq!(users(0o140_660, 1), Users::Group(daemon));
+    assert_eq!(users(0o140_660, 0), Users::Root);
+    assert_eq!(users(0o140_600, 1), Users::Root);
+    assert_eq!(
+        users(0o140_660, 4_000_000_123),
+        Users::Nameless(4_000_000_123)
+    );
+}
+
+#[test]
+fn the_reason_is_found_in_every_shape_of_error() {
+    let reason = |text: &str| refusal(StatusCode::CONFLICT, text).message;
+    assert_eq!(
+        reason(
+            r#"{"error":{"kind":"control","message":"cancel is refused: sent","node":"r1n01"}}"#
+        ),
+        "cancel is refused: sent"
+    );
+    assert_eq!(
+        reason(
+            r#"{"error_message":"{\"faultcode\":\"Client\",\"faultstring\":\"Node x could not be found.\",\"debuginfo\":null}"}"#
+        ),
+        "Node x could not be found."
+    );
+    assert_eq!(
+        reason(
+            r#"{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"no such path\"}"}"#
+        ),
+        "no such path"
+    );
+    assert_eq!(
+        reason(r#"{"error":{"message":"Incorrect username or password","code":401}}"#),
+        "Incorrect username or password"
+    );
+    assert_eq!(
+        reason("gateway trouble"),
+        "the daemon answered 409 Conflict: gateway trouble"
+    );
+}
+
+#[test]
+fn a_url_without_a_port_means_ironics_port() {
+    let at = |url| Endpoint::from_url(url, None, None).map(|e| e.name());
+    assert_eq!(at("http://127.0.0.1").unwrap(), "127.0.0.1:6385");
+    assert_eq!(at("http://localhost:7000/").unwrap(), "localhost:7000");
+    assert!(at("ftp://localhost").is_err());
+    assert!(at("http://user:secret@localhost").is_err());
+}
+
+#[test]
+fn a_socket_that_is_not_there_is_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = Endpoint::Unix(folder.path().join("none.sock"));
+    let way = Way::to(endpoint);
+    let failure = smol::block_on(request(&way, Method::GET, "/v1", None, Duration::ZERO));
+    assert!(
+        matches!(failure, Err(Failure::NoSocket { .. })),
+        "{failure:?}"
+    );
+}
+
+#[test]
+fn a_socket_on_which_nobody_listens_is_told_from_one_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let endpoint = Endpoint::Unix(path);
+    let way = Way::to(endpoint);
+    let failure = smol::block_on(request(&way, Method::GET, "/v1", None, Duration::ZERO));
+    assert!(
+        matches!(failure, Err(Failure::NobodyListens { .. })),
+        "{failure:?}"
+    );
+}
+
+#[test]
+fn of_several_hosts_the_next_one_is_asked_where_one_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = |name: &str| Endpoint::Unix(folder.path().join(name));
+    let way = Way::to_one_of(vec![nobody("a.sock"), nobody("b.sock")]);
+    let there = std::os::unix::net::UnixListener::bind(folder.path().join("b.sock")).unwrap();
+    let answers = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for body in ["{}", r#"{"error":{"kind":"moved","message":"elsewhere"}}"#] {
+            let (mut stream, _) = there.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let status = if body == "{}" {
+                "200 OK"
+            } else {
+                "503 Service Unavailable"
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let ask = || smol::block_on(request(&way, Method::GET, "/v1", None, Duration::ZERO));
+    assert!(ask().is_ok());
+    assert_eq!(
+        way.endpoint(),
+        &nobody("b.sock"),
+        "it was right, and is asked first"
+    );
+    match ask() {
+        Err(Failure::Refused(refusal)) => assert_eq!(refusal.message, "elsewhere"),
+        other => panic!("{other:?}"),
+    }
+    answers.join().unwrap();
+}
+
+/// A host that gives these answers, one for each request, and then is gone.
+fn host(socket: PathBuf, bodies: Vec<&'static str>) -> std::thread::JoinHandle<()> {
+    let there = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for body in bodies {
+            let (mut stream, _) = there.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream
+                .write_all(format!("{head}{body}").as_bytes())
+                .unwrap();
+        }
+    })
+}
+
+#[test]
+fn what_a_host_says_that_does_not_own_the_rack_is_taken_where_the_owner_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let [standby, owner] = ["a.sock", "b.sock"].map(|name| folder.path().join(name));
+    let way = Way::to_one_of(
+        [&standby, &owner]
+            .map(|at| Endpoint::Unix(at.clone()))
+            .to_vec(),
+    );
+    let stale =
+        r#"{"stale":true,"stale_age":3,"rack_owner":"mgmt2","rack_owner_url":null,"tasks":[1]}"#;
+    let standby = host(standby, vec![stale, stale]);
+    let owner = host(owner, vec![r#"{"tasks":[2]}"#]);
+    let ask = || {
+        smol::block_on(request(
+            &way,
+            Method::GET,
+            "/v1/tasks",
+            None,
+            Duration::ZERO,
+        ))
+    };
+    assert_eq!(ask().unwrap()["tasks"][0], 2);
+    assert_eq!(way.stale(), None);
+    owner.join().unwrap();
+    // It is asked first, is gone, and the other one is all that is left.
+    assert_eq!(ask().unwrap()["tasks"][0], 1);
+    let said = way.stale().unwrap();
+    assert_eq!(
+        (said.stale_age, said.rack_owner.as_deref()),
+        (3, Some("mgmt2"))
+    );
+    standby.join().unwrap();
+}
+
+#[test]
+fn what_is_carried_out_once_is_asked_again_of_the_host_that_has_the_rack_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let [dies, next] = ["a.sock", "b.sock"].map(|name| folder.path().join(name));
+    let way = Way::to_one_of([&dies, &next].map(|at| Endpoint::Unix(at.clone())).to_vec());
+    let listen = |at: PathBuf| std::os::unix::net::UnixListener::bind(at).unwrap();
+    let (dies, next) = (listen(dies), listen(next));
+    let hosts = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let hear = |host: &std::os::unix::net::UnixListener| {
+            let (mut stream, _) = host.accept().unwrap();
+            let mut head = [0; 4096];
+            let count = stream.read(&mut head).unwrap();
+            let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
+            let key = head.split("idempotency-key: ").nth(1).unwrap();
+            (stream, key[..36].to_owned())
+        };
+        let (_, first) = hear(&dies);
+        drop(dies);
+        let (mut stream, second) = hear(&next);
+        let moved = r#"{"error":{"kind":"moved","message":"no host owns the rack"}}"#;
+        let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length";
+        write!(stream, "{head}: {}\r\n\r\n{moved}", moved.len()).unwrap();
+        let (mut stream, third) = hear(&next);
+        write!(
+            stream,
+            "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{{}}"
+        )
+        .unwrap();
+        assert_eq!((&first, &first), (&second, &third));
+    });
+    let once = way.once();
+    let asked = request(&once, Method::POST, "/v1/tasks", None, Duration::ZERO);
+    assert!(smol::block_on(asked).is_ok());
+    hosts.join().unwrap();
+}
+
+#[test]
+fn what_only_looks_is_asked_of_the_next_host_where_the_connection_to_the_first_breaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let [dies, next] = ["a.sock", "b.sock"].map(|name| folder.path().join(name));
+    let way = Way::to_one_of([&dies, &next].map(|at| Endpoint::Unix(at.clone())).to_vec());
+    let there = std::os::unix::net::UnixListener::bind(dies).unwrap();
+    let dies = std::thread::spawn(move || {
+        use std::io::Read;
+        for _ in 0..2 {
+            let (mut stream, _) = there.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+        }
+    });
+    let next = host(next, vec![r#"{"tasks":[2]}"#]);
+    let ask =
+        |way: &Way, method| smol::block_on(request(way, method, "/v1/tasks", None, Duration::ZERO));
+    assert_eq!(ask(&way, Method::GET).unwrap()["tasks"][0], 2);
+    next.join().unwrap();
+    // What may have changed something is asked of nobody else, where it has no key.
+    way.first.store(0, Ordering::Relaxed);
+    let refused = ask(&way, Method::POST);
+    assert!(
+        matches!(refused, Err(Failure::Broken { .. })),
+        "{refused:?}"
+    );
+    dies.join().unwrap();
+}
+
+#[test]
+fn credentials_never_print() {
+    let credentials = Credentials::new("admin:secret\n").unwrap();
+    assert_eq!(format!("{credentials:?}"), "***");
+    // RFC 4648 of "admin:secret", by coreutils' base64.
+    assert_eq!(credentials.0, "Basic YWRtaW46c2VjcmV0");
+}
