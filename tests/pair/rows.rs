@@ -576,18 +576,10 @@ fn a_host_that_does_not_know_the_format_of_the_journal_leaves_it_alone_and_says_
     assert!(why.ends_with("upgrade this host"), "{why}");
 }
 
-<<<<<<< ours
-/// A key of etcd and what stands there.
-type Stored = (String, Vec<u8>);
-
-/// The keys and values of a journal of format 2, in order; and the same in the format of now.
-fn older_journal() -> (Vec<Stored>, Vec<Vec<u8>>) {
-=======
 type Entries = Vec<(String, Vec<u8>)>;
 
 /// The keys and values of a journal of format 2, in order; and the same in the format of now.
 fn older_journal() -> (Entries, Vec<Vec<u8>>) {
->>>>>>> theirs
     let mut entries = BTreeMap::new();
     for table in ["nodes", "tasks"] {
         let path = format!("tests/journal/v2/{table}.jsonl");
