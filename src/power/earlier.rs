@@ -5,7 +5,7 @@ use crate::model::Power;
 use std::fmt;
 use std::time::Duration;
 
-/// One of them.
+/// One order of an earlier task that may still act.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Earlier {
     /// What it was and when: `soft power off of 12:03 UTC`.
@@ -33,9 +33,9 @@ impl fmt::Display for Earlier {
     }
 }
 
-/// The node was read as `power`, and `twice` in a row where that is said: whoever was to bring that
-/// about has done so. One reading may be wrong, but an "off" that leads to an "on" may be too short
-/// for a second one. Gives what has.
+/// Takes note that the node was read as `power` (`twice`: twice in a row), and gives the orders
+/// that have had their effect by that. One reading may be wrong, but an "off" that leads to an "on"
+/// may be too short for a second one (rule 12).
 pub(crate) fn take_effect<T>(
     orders: &mut Vec<T>,
     power: Power,

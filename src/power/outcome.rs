@@ -57,6 +57,7 @@ impl Sent {
     pub fn may_have_acted(&self) -> bool {
         let refused = match &self.answer {
             Some((_, Report::Refused(refusal))) => {
+                // Rule 12: of several datagrams one may be refused and another carried out.
                 refusal.unanswered == 0 && !is_ambiguous(refusal)
             }
             Some((_, Report::Accepted(_) | Report::Unanswered(_))) | None => false,
@@ -70,6 +71,7 @@ impl Sent {
             return false;
         }
         match (&self.answer, &other.answer) {
+            // The words of a silence name times and counts, which differ from look to look.
             (
                 Some((_, Report::Unanswered(Silence { trouble: left, .. }))),
                 Some((_, Report::Unanswered(Silence { trouble: right, .. }))),

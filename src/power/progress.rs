@@ -72,6 +72,7 @@ impl Sequence {
             .min_off_time
             .saturating_add(settings.change_timeout);
         let after = match (&self.phase, self.operation()) {
+            // A time that the request named runs on while a hold keeps the task (rule 6).
             (Phase::Suspended { .. }, operation) if self.deadline().is_some() => {
                 return Some(settings.longest(operation).saturating_sub(age.into()));
             }
@@ -98,6 +99,7 @@ impl Sequence {
                 let run = age.since(Default::default());
                 return Some(settings.longest(operation).saturating_sub(run));
             }
+            // The machine may go down at the last moment, and is then switched on again.
             (Phase::Yielding { .. }, _) => switch_on.saturating_add(settings.settle),
             (
                 Phase::Withdrawing {

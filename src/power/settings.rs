@@ -87,6 +87,7 @@ impl Default for Settings {
             on_soft_timeout: OnSoftTimeout::Fail,
             repeat_soft_after: None,
             hard_after: None,
+            // Design, section 6 ("One look"): closely at first, then every five seconds.
             look_schedule: [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 5]
                 .map(Duration::from_secs)
                 .to_vec(),
@@ -169,6 +170,7 @@ impl Settings {
 /// because most machines obey at once, and each pause half as long again as the one before.
 pub(super) fn level_pause(looks: u32, round_trip: Duration) -> Duration {
     let first = (round_trip * FIRST_LOOK).clamp(SOONEST_LOOK, LATEST_FIRST_LOOK);
+    // The longest pause comes long before the 32nd look, and a higher power overflows a duration.
     let growth = 1.5f64.powi(i32::try_from(looks.min(32)).unwrap_or(0));
     first.mul_f64(growth).min(LONGEST_LEVEL_PAUSE)
 }
@@ -191,13 +193,13 @@ pub(super) const HOLD_ROUND_TRIPS: u32 = 3;
 /// Where a state was read once when time is over, the second reading may still come: deadlines hold
 /// to within a second.
 pub(super) const LAST_READING: Duration = Duration::from_millis(800);
-/// The first look at a level comes after so many round trips,
+/// The first look at a level comes after so many round trips.
 const FIRST_LOOK: u32 = 3;
-/// not sooner than this,
+/// The first look at a level comes no sooner than this.
 const SOONEST_LOOK: Duration = Duration::from_millis(50);
-/// and not later.
+/// The first look at a level comes no later than this.
 const LATEST_FIRST_LOOK: Duration = Duration::from_secs(1);
-/// And the longest pause between two looks at a level.
+/// The longest pause between two looks at a level.
 pub(super) const LONGEST_LEVEL_PAUSE: Duration = Duration::from_secs(2);
 const FALLBACK_LOOK: Duration = Duration::from_secs(5);
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);

@@ -49,6 +49,8 @@ impl Sequence {
                 "the boot device was taken, but its BMC does not let it be read back".to_owned()
             }
             Report::Unanswered(silence) if knowledge.is_hopeless(silence) => silence.text.clone(),
+            // Once the machine may be going down only the deadline ends
+            // a task: it is not left halfway.
             Report::Refused(refusal) if is_final(refusal.kind) && !knowledge.may_have_acted() => {
                 format!("the boot device was not set: {}", refused(refusal))
             }

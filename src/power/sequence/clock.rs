@@ -41,8 +41,9 @@ impl From<Duration> for Age {
 /// Whether the age runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pace {
+    /// The age runs.
     Running,
-    /// It stands still; the elapsed time runs on.
+    /// The age stands still; the elapsed time runs on.
     Standing,
     /// The task waits for its turn. Its age runs where its time was named by the request.
     Waiting {
@@ -60,12 +61,12 @@ impl Pace {
 /// age stands still.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum FirstLook {
-    /// None is wanted.
+    /// No look is wanted.
     #[default]
     None,
-    /// It comes when this order, which may be on its way, has its report.
+    /// The look comes when this order, which may be on its way, has its report.
     After(OrderId),
-    /// It comes now.
+    /// The look comes now.
     Now,
 }
 
@@ -94,6 +95,7 @@ impl Clock {
     /// time.
     pub(super) fn advance(&mut self, now: Instant, pace: Pace) {
         let passed = self.seen.map_or(Duration::ZERO, |seen| now - seen);
+        // Rule 13: time within a life never goes backwards.
         self.seen = Some(self.seen.map_or(now, |seen| seen.max(now)));
         self.elapsed = self.elapsed.saturating_add(passed);
         if pace.runs() {
@@ -114,6 +116,7 @@ impl Clock {
     pub(super) fn looks_first(&self) -> bool {
         match self.look {
             FirstLook::None => false,
+            // An order that waits for its place has not left: no answer to it is on its way.
             FirstLook::After(_) => !self.waits,
             FirstLook::Now => true,
         }

@@ -84,11 +84,14 @@ fn decide(control: Control, sequence: &Sequence) -> Result<(), (RefusalKind, Str
             RefusalKind::UnderWay,
             "the task is being rolled back".to_owned(),
         )),
+        // Design, section 4: a cancelled task is as if never asked for,
+        // which no order may contradict.
         (Control::Cancel, _) => match knowledge.first_handed() {
             Some(sent) => Err((RefusalKind::TooLate, sent.to_string())),
             None => Ok(()),
         },
         (Control::Rollback, _) => {
+            // A cycle, a reset or an NMI that may have acted has no state to return to (rule 2).
             if knowledge.pulse_handed() {
                 let name = knowledge.operation.name();
                 return Err((
@@ -143,6 +146,7 @@ pub(super) fn carry_out(
     knowledge: &mut Knowledge,
 ) -> Phase {
     let by = by.to_owned();
+    // A person decides from here on, and no longer the hold that made the task stand still.
     knowledge.clock.kept = false;
     match (control, phase) {
         (Control::Suspend, phase) => Phase::Suspended {
@@ -160,6 +164,8 @@ pub(super) fn carry_out(
 /// Stops the way forward: at once, or once the outstanding order that changes power is withdrawn.
 fn stop(phase: Phase, then: Then, knowledge: &mut Knowledge) -> Phase {
     match phase.outstanding() {
+        // Whether it left is not known yet: the end waits for that, so
+        // that the outcome is true (rule 8).
         Some(id) if knowledge.changes_power(id) => Phase::Withdrawing {
             id,
             then,
@@ -175,6 +181,7 @@ fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
         Then::Abort { by, error } => {
             knowledge.end(TaskState::Aborted, error, &format!("aborted by {by}"))
         }
+        // The order crossed the cancel on its way: "cancelled" would claim that nothing was sent.
         Then::Cancel { by } if knowledge.changing_handed() => knowledge.end(
             TaskState::Aborted,
             knowledge.operation.is_soft() || knowledge.operation == Operation::InjectNmi,
@@ -244,6 +251,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         }
         (Phase::Suspended { .. }, Input::Deadline) => no_turn(knowledge),
         (Phase::Withdrawing { then, .. }, Input::Report(_)) => stopped(then, knowledge),
+        // Nobody said in time whether it left: the outcome must not claim that it did not (rule 8).
         (Phase::Withdrawing { id, then, .. }, Input::Deadline) => {
             knowledge.record_handed(id);
             stopped(then, knowledge)
@@ -267,6 +275,7 @@ fn stand_still(mut phase: Phase, knowledge: &mut Knowledge) -> Phase {
     let Some(id) = phase.outstanding() else {
         return phase;
     };
+    // Nothing is lost with a reading, which is simply asked for again after the resume.
     if !knowledge.changes_power(id) {
         let age = knowledge.clock.age();
         if let Some(next) = phase.next_mut() {
@@ -293,6 +302,7 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     let now = Next::At(age);
     match phase {
+        // Rule 2: a soft request wants a look that still shows "on", and 10 s since the one before.
         Phase::SoftPressing { soft, .. } => Phase::SoftWaiting {
             soft,
             looks: 0,
@@ -314,6 +324,8 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
                 next: now,
             }),
         },
+        // Somebody may have switched the machine off meanwhile, and a
+        // pulse is meant for one that is on.
         Phase::Pulsing { until, notes, .. } => Phase::LastLook {
             until,
             notes,
@@ -334,12 +346,15 @@ fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
             *seen = seen.map(|_| age).filter(|_| !knowledge.changing_issued());
         }
         Phase::Noting { notes, tries, .. } => {
+            // An unsure note leads to one more reading of the power before the pulse leaves.
             notes.unsure = true;
             *tries = 0;
         }
         Phase::Judging {
             on_since, asked, ..
         } => {
+            // An "on" from before the interruption must not count towards
+            // the hold that success rests on.
             *on_since = None;
             *asked = Question::Power;
         }
@@ -381,6 +396,7 @@ pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Kn
         text: "the daemon restarted before it was sent".to_owned(),
     });
     let report = |id| if Some(id) == unsent { &kept } else { &lost };
+    // Their answers went to the former life: what may have left is settled by looking (rule 3).
     for id in knowledge.unanswered() {
         knowledge.record_answer(id, report(id));
     }
@@ -389,10 +405,12 @@ pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Kn
             inner,
             look: SlowLook::At(knowledge.clock.elapsed()),
         },
+        // No datagram of a former life's order can leave in this one: the withdrawal is complete.
         (Phase::Withdrawing { then, .. }, _) => stopped(then, knowledge),
         (phase, Some(id)) => {
             let phase = super::on(phase, Input::Report(report(id)), knowledge);
             let phase = refreshed(phase, knowledge);
+            // An order that never left asked no operating system, so that nothing needs a minute.
             if Some(id) == unsent {
                 phase
             } else {

@@ -74,6 +74,7 @@ impl Evidence {
         else {
             return None;
         };
+        // Each entry costs the BMC a command (rule 10): where none is new, none is read.
         if mark.complete && (mark.entries, mark.last_added) == (*entries, *last_added) {
             return None;
         }
@@ -112,6 +113,7 @@ impl Evidence {
             mark.last = Some(entry.id);
             mark.complete = entry.next == NO_ENTRY;
         }
+        // A long log goes on in the next round, so that the power is looked at in between.
         let more = entry.next != NO_ENTRY && walked < MOST_WALKED;
         more.then_some(Question::LogEntry {
             id: entry.next,
@@ -151,7 +153,7 @@ impl Evidence {
     }
 }
 
-/// In words, where the restart cause is another one than before the pulse.
+/// How the restart cause changed, in words, where it is another one than before the pulse.
 fn changed_cause(notes: &Notes, now: RestartCause) -> Option<String> {
     let before = notes.cause?;
     (before != now).then(|| {
@@ -180,7 +182,7 @@ fn cause_name(cause: RestartCause) -> String {
     }
 }
 
-/// Record ids with a meaning: "the first one", and "there is no next one".
+/// Record ids with a meaning (§31.5): "the first one", and "there is no next one".
 const FIRST_ENTRY: u16 = 0;
 const NO_ENTRY: u16 = 0xFFFF;
 /// Entries that are read in one round.

@@ -79,6 +79,7 @@ impl Knowledge {
     /// Makes place where there are too many orders: between the first and the last ones, readings
     /// go before what changes power, and what is not answered stays.
     fn leave_out(&mut self) {
+        // Rule 13: 757 pairs of suspend and resume once made a task take 128 MB.
         if self.sent.len() < 2 * ENDS_KEPT {
             return;
         }
@@ -134,6 +135,7 @@ impl Knowledge {
             return false;
         }
         match report {
+            // An answer proves that it left, even where nobody had said so.
             Report::Accepted(_) | Report::Refused(_) => sent.handed = true,
             Report::Unanswered(silence) => sent.handed |= silence.delivery == Delivery::Unknown,
         }
@@ -152,6 +154,7 @@ impl Knowledge {
 
     /// Keeps equal readings with equal answers as one.
     pub(super) fn merge_readings(&mut self, id: OrderId) {
+        // A machine that is watched for minutes would fill the record with one and the same line.
         if let [.., before, last] = self.sent.as_mut_slice()
             && last.id == id
             && last.says_the_same(before)
@@ -211,6 +214,8 @@ impl Knowledge {
 
     /// Whether the way back would switch off a machine that is never to be.
     pub(super) fn return_is_forbidden(&self) -> bool {
+        // Some BMCs lose their power with the host: an off takes away
+        // the way back on (docs/bmcs.md).
         let was_off = self.power_at_start == Some(Power::Off);
         self.settings.never_off && was_off && self.changing_handed()
     }
@@ -253,6 +258,8 @@ impl Knowledge {
             .rev()
             .find(|sent| sent.order == Order::SoftOff && sent.handed)
             .map_or(Duration::ZERO, |sent| {
+                // It may have waited before it left: the gap counts from the
+                // answer, the latest moment (rule 2).
                 let at = sent.answer.as_ref().map_or(sent.at, |(at, _)| *at);
                 SOFT_GAP.saturating_sub(self.clock.since_begin().saturating_sub(at))
             })
@@ -288,6 +295,7 @@ impl Knowledge {
     /// since.
     pub(super) fn read_on_since_soft(&self) -> bool {
         let mut sent = self.sent.iter();
+        // `any` stops behind the request: an older "on" allows nothing hard (rule 5).
         let asked = sent.any(|sent| sent.order == Order::SoftOff);
         let mut powers = sent.filter_map(|sent| match sent.answer {
             Some((_, Report::Accepted(Reading::Power(power)))) => Some(power),
@@ -302,6 +310,7 @@ impl Knowledge {
         let mut last = last.filter(|sent| sent.order == Order::SoftOff);
         match &last.next()?.answer {
             Some((_, Report::Refused(refusal))) => match refusal.kind {
+                // The hard order would meet the same level or the same firmware update.
                 vocabulary::RefusalKind::NotPermitted | vocabulary::RefusalKind::Updating => {
                     Some(refused(refusal))
                 }
@@ -359,6 +368,7 @@ impl Knowledge {
     /// How long the BMC takes for an answer: what waited for a session or the disk took longer.
     pub(super) fn round_trip(&self) -> Duration {
         let took = |sent: &Sent| match &sent.answer {
+            // A merged reading spans several looks, so that its time is no round trip.
             Some((at, Report::Accepted(_) | Report::Refused(_))) if sent.times == 1 => {
                 let ahead = self.ahead.filter(|(id, _)| *id == sent.id);
                 let ahead = ahead.map_or(Duration::ZERO, |(_, by)| by);
@@ -388,6 +398,8 @@ impl Knowledge {
             true => SHORTEST_HOLD.max(self.round_trip() * HOLD_ROUND_TRIPS),
             false => patient,
         };
+        // On such a node a state changed within a minute after it was
+        // called done (`rack/drift.rs`).
         hold.max(self.settings.holds_longer.unwrap_or_default())
     }
 
@@ -403,6 +415,7 @@ impl Knowledge {
     /// For how long this state has to hold: longer where an earlier order may still end it.
     pub(super) fn has_to_hold(&self, state: Power) -> Duration {
         let watch = self.against(state).map(|earlier| match earlier.soft {
+            // An operating system that was asked takes its time to go down; a level acts sooner.
             true => self.settings.rollback_settle,
             false => self.settings.settle,
         });
@@ -440,6 +453,8 @@ impl Knowledge {
         match report {
             Report::Accepted(Reading::Power(power)) => {
                 self.note_power(*power);
+                // A reading after the first order shows our own doing: a
+                // rollback must not return to that.
                 if !self.changing_issued() {
                     self.power_at_start = Some(*power);
                 }
@@ -479,6 +494,8 @@ impl Knowledge {
     /// Whether it takes an operator to mend this silence and nothing was sent yet.
     pub(super) fn is_hopeless(&self, silence: &Silence) -> bool {
         let lasting = match silence.trouble {
+            // Waiting mends none of these, a person has to: the task
+            // says so now, not after its time.
             Trouble::NoAddress
             | Trouble::WrongPassword
             | Trouble::UnknownUser
@@ -500,6 +517,7 @@ impl Knowledge {
     }
 
     pub(super) fn remark(&mut self, remark: String) {
+        // Rule 13: a machine that goes to and fro would add a remark with each look.
         if !self.remarks.contains(&remark) && self.remarks.len() < MOST_REMARKS {
             self.remarks.push(remark);
         }
@@ -638,6 +656,7 @@ impl Knowledge {
 
 /// A refusal in words with its code.
 pub(super) fn refused(refusal: &vocabulary::Refusal) -> String {
+    // Completion code 00h means success: a refusal of our own must not be shown with it.
     if refusal.code == 0 {
         return refusal.text.clone();
     }
@@ -651,10 +670,11 @@ pub(super) fn refused(refusal: &vocabulary::Refusal) -> String {
 }
 
 const MOST_REMARKS: usize = 16;
-/// How old a setting may be on which the next order relies.
+/// How old a setting of the boot device may be on which the next order relies: half of the 60 s
+/// after which a BMC forgets it.
 const RECENT: Duration = Duration::from_secs(30);
 /// How old a reading may be, beside the time for its confirmation, that counts although it was not
-/// confirmed.
+/// confirmed. With the default that is three seconds: later the machine may be on again.
 const YOUNG: Duration = Duration::from_secs(2);
 /// Changing orders that an outcome tells of.
 const MOST_TOLD: usize = 8;

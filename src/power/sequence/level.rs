@@ -106,6 +106,7 @@ pub(super) fn go_back(by: String, knowledge: &Knowledge) -> Phase {
     let Some(start) = knowledge.power_at_start else {
         return knowledge.stuck(&by, "the power state of the start was never read");
     };
+    // Where only the operating system was asked it may stay up: switching on would be for nothing.
     let asked_only = start == Power::On
         && !knowledge.level_handed(&Order::PowerOff)
         && !knowledge.level_handed(&Order::PowerOn);
@@ -274,6 +275,7 @@ fn watching(
 fn resting(rested: Age, look: Option<Look>, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
     let age = knowledge.clock.age();
     match (look, input) {
+        // Another's reading is not acted on, but the power-on that follows may be needless: look.
         (None, Input::Observed(Power::On)) => look_then_on(rested, Next::At(age), knowledge),
         (Some(look), Input::Report(report)) => match knowledge.take_reading(report) {
             Finding::Read(Power::Off) => Phase::Resting { rested, look: None },
@@ -372,6 +374,8 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
                 leg,
                 looks: 1,
                 seen: None,
+                // A machine may take its time to obey: before the settle time
+                // a contradiction proves nothing.
                 press_again: age + knowledge.settings.settle,
                 next: Next::At(age + level_pause(0, knowledge.round_trip())),
             }
@@ -384,10 +388,13 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
             let pause = backoff(leg.setbacks);
             leg.setbacks = leg.setbacks.saturating_add(1);
             match silence.delivery {
+                // It certainly did not leave, so that no look is needed before it goes again.
                 Delivery::NotSent => Phase::Switching {
                     leg,
                     next: Next::At(age + pause),
                 },
+                // It may have acted: after silence the machine is looked at
+                // before anything is sent (rule 2).
                 Delivery::Unknown => look_soon(leg, age + pause, knowledge),
             }
         }
@@ -403,6 +410,7 @@ fn level_refused(mut leg: Leg, refusal: &Refusal, knowledge: &Knowledge) -> Phas
     match refusal.kind {
         // It may have been carried out all the same.
         RefusalKind::Busy if is_ambiguous(refusal) => look_soon(leg, age + pause, knowledge),
+        // A BMC that starts refuses what it carries out a minute later: such a word is not final.
         RefusalKind::Doubted => look_soon(leg, age + pause, knowledge),
         RefusalKind::Busy => Phase::Switching {
             leg,
@@ -410,6 +418,7 @@ fn level_refused(mut leg: Leg, refusal: &Refusal, knowledge: &Knowledge) -> Phas
         },
         // Off when off is an error to some: the state decides.
         RefusalKind::NotInPresentState => look_now(leg, age + pause, knowledge),
+        // One failure may pass by itself; the second in this leg is believed.
         RefusalKind::Failed if leg.failures == 0 => {
             leg.failures = 1;
             look_soon(leg, age + pause, knowledge)
@@ -468,6 +477,8 @@ fn watched(
     if power == leg.to {
         let since = seen.unwrap_or(age);
         let (guarded, steady) = (is_guarded(&leg, knowledge), steady(&leg, knowledge));
+        // Rule 12: an earlier order may still end this state, so that
+        // the level is sent all the same.
         if guarded && age >= press_again && !knowledge.level_answered(&level(leg.to)) {
             return press(leg, knowledge);
         }
@@ -516,6 +527,7 @@ fn watched(
 /// The level was read back.
 pub(super) fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
     let state = leg.to.name();
+    // Rule 12: the outcome names the earlier order that may still change what was read.
     if leg.aim == Aim::Final
         && let Some(may) = knowledge.may_still_move(leg.to)
     {
@@ -527,6 +539,7 @@ pub(super) fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
             false,
             &format!("rolled back by {by}: read back {state}, as at the start"),
         ),
+        // The machine was off before anything was sent: its rest is not ours to keep.
         (Aim::OffThenOn, _) if !knowledge.changing_issued() => switch_on(knowledge),
         (Aim::OffThenOn, _) | (Aim::Escalated, Operation::SoftReboot) => rest(since, knowledge),
         (Aim::Escalated | Aim::Final, operation) if knowledge.changing_issued() => knowledge
@@ -545,6 +558,7 @@ pub(super) fn reached(leg: Leg, since: Age, knowledge: &Knowledge) -> Phase {
 /// Time is over. A state that was read twice, a moment ago, and never contradicted counts, even
 /// where it had to hold for longer.
 fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
+    // Rule 12: "already" is no answer while an earlier order may still end the state.
     if is_guarded(leg, knowledge)
         && knowledge.power == Some(leg.to)
         && !knowledge.level_answered(&level(leg.to))

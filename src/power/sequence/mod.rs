@@ -77,6 +77,8 @@ impl Sequence {
         unsent: Option<OrderId>,
         now: Instant,
     ) -> Self {
+        // The stored clock has no last moment (the daemon's clock begins
+        // anew): this one takes no patience.
         knowledge.clock.advance(now, Pace::Standing);
         let mut sequence = Self {
             phase: controls::restored(phase, unsent, &mut knowledge),
@@ -87,12 +89,12 @@ impl Sequence {
         sequence
     }
 
-    /// What it does.
+    /// The operation that the task carries out.
     pub fn operation(&self) -> Operation {
         self.knowledge.operation
     }
 
-    /// How patient it is.
+    /// How patient the task is.
     pub fn settings(&self) -> &Settings {
         &self.knowledge.settings
     }
@@ -132,12 +134,16 @@ impl Sequence {
             if let Some(fate @ Fate::Unknown { .. }) = self.phase.fate_mut() {
                 *fate = Fate::Accepted;
             }
+            // The phase goes on with its own looks: a late answer only
+            // changes what is known of the pulse.
             return self.expire();
         }
         if !self.knowledge.record_answer(id, &report) {
             return;
         }
         if self.phase.outstanding() == Some(id) {
+            // The age stood still until this look was answered; patience
+            // runs again from here (rule 6).
             if self.knowledge.clock.look == FirstLook::Now {
                 self.knowledge.clock.look = FirstLook::None;
             }
@@ -172,6 +178,7 @@ impl Sequence {
         self.knowledge.clock.look = FirstLook::None;
         let before = self.phase.outstanding();
         match &mut self.phase {
+            // These judge nothing by a reading, so that a standstill cannot mislead them.
             Phase::Queued | Phase::Withdrawing { .. } | Phase::Ended(_) => return,
             Phase::Suspended { look, .. } => {
                 *look = SlowLook::At(self.knowledge.clock.elapsed());
@@ -184,6 +191,7 @@ impl Sequence {
                 }
             }
         }
+        // The answer to a look from before the standstill may be minutes old: it is not waited for.
         self.leave_behind(before);
     }
 
@@ -195,7 +203,7 @@ impl Sequence {
         self.expire();
     }
 
-    /// It is now `now`.
+    /// The time is `now`: deadlines that have passed take effect.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
         self.expire();
@@ -215,6 +223,8 @@ impl Sequence {
 
     /// The order that [`poll_order`](Self::poll_order) would give now.
     pub fn wants(&self) -> Option<Order> {
+        // A paused rack asks nothing for a rollback, not even for a
+        // reading: it looks when it goes on.
         if self.is_held() {
             return None;
         }
@@ -274,6 +284,7 @@ impl Sequence {
             _ => None,
         };
         let waits = matches!(self.pace(), Pace::Waiting { runs: false });
+        // The end of the pause, or the task's turn, brings the next step: no time of its own does.
         if self.is_held() || waits {
             return look;
         }
@@ -281,6 +292,7 @@ impl Sequence {
             Some(Next::At(at)) if at > clock.age() => Some(at),
             _ => None,
         };
+        // While the age stands still no moment of the daemon's clock belongs to a deadline.
         let deadline = self.deadline().filter(|_| self.pace().runs());
         let first = [order, deadline].into_iter().flatten().min();
         let first = first.map(|age| clock.when(age));
@@ -314,6 +326,8 @@ impl Sequence {
                 (Operation::SoftReboot, Some(Power::Off)) => Some(Target::PowerOn),
                 _ => Some(first),
             },
+            // Design, section 3: of a machine that is off already, only a soft
+            // reboot has anything left to do.
             Phase::SoftWaiting { seen: Some(_), .. } if !knowledge.changing_issued() => {
                 if operation == Operation::SoftReboot {
                     Some(Target::PowerOn)
@@ -335,6 +349,8 @@ impl Sequence {
             | Phase::Yielding { .. } => knowledge.power_at_start.map(Target::from),
             Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => match leg.aim {
                 Aim::Return { .. } => Some(Target::from(leg.to)),
+                // An abort names a target: `abort soft rebooting` no longer
+                // means this one (design, section 3).
                 Aim::Final if operation.is_soft() => Some(Target::from(leg.to)),
                 Aim::Final | Aim::OffThenOn | Aim::Escalated => Some(first),
             },
@@ -396,8 +412,11 @@ impl Sequence {
     /// that changes power leaves after an abort, a cancel or a suspend.
     pub fn control(&mut self, control: Control, by: &str, now: Instant) -> Result<(), Refusal> {
         self.advance(now);
+        // A deadline that has passed comes first: a control does not
+        // save a task whose time was over.
         self.expire();
         self.may(control)?;
+        // Design, section 3: such an abort leaves the power state at `error` until the next sync.
         let error = matches!(
             self.target(),
             Some(Target::SoftPowerOff | Target::InjectNmi)
@@ -407,6 +426,8 @@ impl Sequence {
         let phase = std::mem::replace(&mut self.phase, Phase::Queued);
         self.phase = controls::carry_out(control, phase, by, error, &mut self.knowledge);
         self.leave_behind(before);
+        // `leave_behind` leaves this order out, because the withdrawing
+        // phase still waits for its report.
         if let (Some(id), false, Phase::Withdrawing { .. }) = (before, withdrawing, &self.phase) {
             self.withdrawn.push_back(id);
         }
@@ -425,6 +446,8 @@ impl Sequence {
         let knowledge = &self.knowledge;
         match &self.phase {
             Phase::NmiWatching { .. } => true,
+            // The state is there and nothing was sent: a new request need
+            // not wait for the second reading.
             Phase::Queued | Phase::Recording { .. } => self.target().is_none(),
             Phase::Watching { leg, seen, .. } => {
                 seen.is_some() && level::only_watches(leg, knowledge)
@@ -473,7 +496,7 @@ impl Sequence {
         hardens
     }
 
-    /// How it ended, once it did.
+    /// How the task ended, once it did.
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.phase {
             Phase::Ended(outcome) => Some(outcome),
@@ -524,6 +547,7 @@ impl Sequence {
             return;
         }
         self.knowledge.clock.held = held;
+        // A pause may last for hours: what was read before it decides nothing any more.
         if !held && self.phase.is_return() && self.phase.outstanding().is_none() {
             let phase = std::mem::replace(&mut self.phase, Phase::Queued);
             self.phase = controls::refreshed(phase, &self.knowledge);
@@ -582,6 +606,7 @@ impl Sequence {
             | TaskState::Cancelled
             | TaskState::RolledBack
             | TaskState::Stuck => Pace::Standing,
+            // A pause of the rack, or a standstill of the daemon, costs no task its patience.
             TaskState::Queued
             | TaskState::Running
             | TaskState::Suspended
@@ -602,6 +627,8 @@ impl Sequence {
                 let runs = runs && !self.comes_back();
                 Pace::Waiting { runs }
             }
+            // Rule 6: a time that the request named counts from the request,
+            // whatever keeps the first order.
             TaskState::Suspended if clock.kept && !self.knowledge.changing_handed() => {
                 Pace::Waiting { runs }
             }
@@ -619,6 +646,8 @@ impl Sequence {
             ..
         } = &self.knowledge;
         match self.phase {
+            // A configured time counts from the task's turn, so that only a
+            // named one ends the wait (rule 6).
             Phase::Queued | Phase::Suspended { .. } => self
                 .pace()
                 .runs()
@@ -642,6 +671,7 @@ impl Sequence {
         {
             let before = self.phase.clone();
             self.step(Input::Deadline);
+            // A phase that its deadline does not move on would be stepped for ever.
             if self.phase == before {
                 break;
             }

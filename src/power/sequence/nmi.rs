@@ -40,6 +40,8 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
     };
     match input {
         Input::Report(report) => watch.answered(asked, report, knowledge),
+        // A reading of the power alone tells little: the rounds of the
+        // watch read cause and log as well.
         Input::Observed(_) => watch.ask(asked, next),
         Input::Deadline => watch.over(knowledge),
     }
@@ -90,12 +92,16 @@ impl Watch {
             [] => String::new(),
             entries => format!("; new in the event log: {}", entries.join(", ")),
         };
+        // A new request may end the watch early, and the outcome says
+        // how long it really was (rule 8).
         let left = self.until.since(knowledge.clock.age());
         let watched = seconds(knowledge.settings.nmi_watch.saturating_sub(left));
         let seen = format!("{}{}", self.seen(&watched), knowledge.and_trouble());
         let signs = &self.evidence.signs;
         let answer = knowledge.without_a_word();
         let (end, what) = match (&self.fate, &signs.delivered) {
+            // The BMC took it; whether a system heeds it shows in `seen`,
+            // and is no failure of the order.
             (Fate::Accepted, None) => (TaskState::Succeeded, format!("accepted, {seen}")),
             (Fate::Accepted, Some(how)) => {
                 (TaskState::Succeeded, format!("delivered, {seen}; {how}"))
@@ -104,6 +110,7 @@ impl Watch {
                 TaskState::Succeeded,
                 format!("{answer}, but delivered, {seen}; {how}"),
             ),
+            // A new crash entry tells of the NMI although its answer was lost.
             (_, None) if signs.crash => (TaskState::Succeeded, format!("{answer}, but {seen}")),
             // A machine that is off, or was restarted, need not have had the NMI for it.
             (Fate::Unknown { why } | Fate::Shown { how: why }, None) => (

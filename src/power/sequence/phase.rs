@@ -352,6 +352,7 @@ impl Phase {
             Self::SoftWaiting {
                 soft, press_again, ..
             } => {
+                // A soft power off is over with "off", unless it may ask again or turn hard.
                 let again = soft.due || soft.hard_at.is_some() || press_again.is_some();
                 again || operation == Operation::SoftReboot
             }
@@ -361,6 +362,8 @@ impl Phase {
                     seen.is_none() || operation == Operation::SoftReboot && leg.to == Power::Off
                 }
             },
+            // None of these reads in order to act, so that its reading may wait
+            // for room at the BMC (rule 10).
             Self::Judging { .. }
             | Self::NmiWatching { .. }
             | Self::Explaining { .. }
@@ -399,6 +402,8 @@ impl Phase {
                 Next::At(_) => true,
                 Next::Out(_) => false,
             },
+            // Every phase is named, so that a new one does not compile
+            // before this is decided (rule 2).
             Self::Queued
             | Self::Recording { .. }
             | Self::SoftPressing { .. }
@@ -488,6 +493,8 @@ impl Phase {
                 ..
             } => {
                 let until = soft.until + LAST_READING;
+                // T2 may come first: `soft` then gives the look that
+                // confirms "off" a time of its own.
                 Some(soft.hard_at.map_or(until, |hard_at| hard_at.min(until)))
             }
             Self::Watching {
@@ -528,6 +535,8 @@ impl Phase {
                 Then::Rollback { .. } => true,
                 Then::Abort { .. } | Then::Cancel { .. } => false,
             },
+            // A rollback is held and never suspended, so that no
+            // suspended phase is on the way back.
             Self::Queued
             | Self::Recording { .. }
             | Self::SoftPressing { .. }

@@ -120,11 +120,14 @@ fn pulsed(
     };
     match report {
         Report::Accepted(_) => watch(until, notes, Fate::Accepted, knowledge),
+        // These codes do not say whether it was carried out, and a
+        // pulse is not sent twice (rule 2).
         Report::Refused(refusal) if is_ambiguous(refusal) => {
             let why = format!("the BMC answered {}", refused(refusal));
             watch(until, notes, Fate::Unknown { why }, knowledge)
         }
         Report::Refused(refusal) => match refusal.kind {
+            // The BMC says that it did not do it, so that the next one is not a second pulse.
             RefusalKind::Busy | RefusalKind::Doubted => again(notes),
             RefusalKind::NotInPresentState => Phase::Explaining {
                 until,
@@ -143,6 +146,7 @@ fn pulsed(
             knowledge.fail(&silence.text)
         }
         Report::Unanswered(silence) => match silence.delivery {
+            // It did not leave, so that the one that follows is the first (rule 2).
             Delivery::NotSent => again(notes),
             Delivery::Unknown => {
                 let why = format!("not answered ({})", silence.text);
@@ -230,6 +234,7 @@ impl Judge {
                 Finding::Nothing => return self.look_again(knowledge),
                 Finding::Hopeless(why) => return knowledge.fail(&why),
             }
+            // A cycle may be over in a second: questions beside the power would look away from it.
             let in_turn = !self.is_watchful(knowledge) || self.looks.is_multiple_of(REST_EACH);
             if !is_early(knowledge) && in_turn {
                 more = self.evidence.after_power();
@@ -309,6 +314,7 @@ impl Judge {
         let (name, at) = (knowledge.operation.name(), knowledge.at());
         let seen = self.evidence.signs.restart != Restart::NotSeen;
         let how = match &self.fate {
+            // Rule 8: a reset need not show, and the words claim no more than was seen.
             Fate::Accepted if !seen => {
                 return knowledge.succeed(&format!(
                     "{name} accepted; nothing shows that the machine restarted, read on at {at}"
@@ -325,6 +331,7 @@ impl Judge {
     /// An "on" that could not be confirmed may be the one from before: no success.
     fn over(&self, knowledge: &Knowledge) -> Phase {
         let trouble = knowledge.and_trouble();
+        // Where the last look failed "never seen off" would say too much of the time since.
         let read_on = knowledge.power == Some(Power::On) && knowledge.unread_since().is_none();
         match &self.fate {
             Fate::Accepted if read_on && !self.is_done(knowledge) => {
@@ -366,6 +373,7 @@ fn pause(looks: u32, knowledge: &Knowledge) -> Duration {
 
 /// For so long after the pulse every look is early.
 const EARLY: Duration = Duration::from_secs(5);
+// Half of the half second for which a machine may be off (design, section 6).
 const EARLY_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause while a cycle has shown nothing yet.
 const WATCHFUL_PAUSE: Duration = Duration::from_millis(500);

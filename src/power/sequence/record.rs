@@ -207,6 +207,8 @@ fn noting(
             return knowledge.fail(&silence.text);
         }
         (_, Report::Unanswered(_)) if tries < MOST_TRIES => {
+            // A BMC that was silent may have missed a change of the power:
+            // look once more before the pulse.
             notes.unsure = true;
             return again(notes);
         }
@@ -220,6 +222,7 @@ fn noting(
             tries: 0,
             next: Next::At(age),
         },
+        // A pulse into a machine that is off does nothing, or something else than was meant.
         None if notes.unsure => Phase::LastLook {
             until,
             notes,

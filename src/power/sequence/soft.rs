@@ -136,6 +136,7 @@ fn waited(
             if seen.is_some() {
                 knowledge.remark(format!("at {} it was on again", knowledge.at()));
             }
+            // Rule 5: nothing hard without a reading "on" since the request, and this is one.
             if soft.due {
                 return escalate(&soft, knowledge);
             }
@@ -204,6 +205,8 @@ pub(super) fn harden(
             knowledge.settings.hard_after = Some(after);
         }
         Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } if !soft.due => {
+            // Before a first request has left T2 has no beginning: `start_hard`
+            // counts it from there (rule 5).
             soft.hard_at = knowledge.changing_handed().then_some(at);
             knowledge.settings.hard_after = Some(knowledge.since_asked() + after);
         }
@@ -261,6 +264,7 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
         Report::Unanswered(silence) => {
             soft.setbacks = soft.setbacks.saturating_add(1);
             match silence.delivery {
+                // It did not leave, so that asking now is no second press of the button.
                 Delivery::NotSent => press(soft, age + pause),
                 Delivery::Unknown => look(soft, 0, None, Some(age + patient_gap), knowledge),
             }
@@ -284,7 +288,10 @@ fn soft_refused(mut soft: Soft, refusal: &Refusal, knowledge: &Knowledge) -> Pha
     match refusal.kind {
         RefusalKind::Doubted => look(soft, 0, None, Some(age + pause), knowledge),
         RefusalKind::Busy if !is_ambiguous(refusal) => press(soft, age + pause),
+        // It may have been carried out, and a second press may mean
+        // "off, now" to the system (rule 2).
         RefusalKind::Busy => look(soft, 0, None, Some(age + patient_gap), knowledge),
+        // The machine may be off already: a look tells at once.
         RefusalKind::NotInPresentState => Phase::SoftWaiting {
             soft,
             looks: 0,
@@ -292,6 +299,8 @@ fn soft_refused(mut soft: Soft, refusal: &Refusal, knowledge: &Knowledge) -> Pha
             press_again: Some(age + patient_gap),
             next: Next::At(age),
         },
+        // One failure may pass by itself; where a hard power off follows
+        // anyway, the task tries until then.
         RefusalKind::Failed if soft.failures == 0 || may_turn_hard(knowledge) => {
             soft.failures = 1;
             look(soft, 0, None, Some(age + patient_gap), knowledge)
@@ -380,6 +389,7 @@ fn out_of_time(mut soft: Soft, knowledge: &mut Knowledge) -> Phase {
     let age = knowledge.clock.age();
     let settings = &knowledge.settings;
     let patience = Age::default() + settings.patience;
+    // The time that was added for looking is over as well: the node was never read on.
     let looked = soft.due && soft.until > patience;
     if age >= patience && (looked || !may_turn_hard(knowledge)) {
         return fail(&soft, knowledge);
@@ -388,6 +398,8 @@ fn out_of_time(mut soft: Soft, knowledge: &mut Knowledge) -> Phase {
         return knowledge.fail(&format!("nothing hard was sent either: {why}"));
     }
     start_hard(&mut soft, knowledge);
+    // Rule 5: half of `power_change_timeout` is for the hard order to
+    // come, the rest to see its effect.
     let latest = patience + settings.change_timeout / 2;
     match soft.hard_at {
         _ if soft.due => {}

@@ -104,6 +104,7 @@ impl From<&sequence::Knowledge> for Knowledge {
             power_at_start,
             sent,
             left_out,
+            // A later life takes the BMC for so much quicker, which does no harm.
             ahead: _,
             earlier,
             remarks,

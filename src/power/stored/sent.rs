@@ -163,6 +163,8 @@ impl Sent {
             order: Order::of(order)?,
             at: *at,
             handed: *handed,
+            // The format has no field for this; an order that acts is
+            // never merged, so its count is free.
             times: match answer {
                 Some((_, vocabulary::Report::Refused(refusal))) if order.changes_power() => {
                     refusal.unanswered.saturating_add(1)
@@ -228,6 +230,8 @@ impl Order {
                 selector: device.selector(),
                 uefi: *uefi,
             }),
+            // No sequence gives these; each is named, so that a new
+            // order does not compile undecided.
             vocabulary::Order::Identify(_)
             | vocabulary::Order::ReadBootDevice
             | vocabulary::Order::SetBootDevice { .. }
@@ -301,8 +305,6 @@ impl From<&vocabulary::Reading> for Reading {
                 last_added: *last_added,
             },
             vocabulary::Reading::EventLogEntry(entry) => Self::EventLogEntry(entry.into()),
-            // A sequence asks for none of the others: one would tell it no more than that there was
-            // an answer.
             vocabulary::Reading::BootDevice {
                 device,
                 persistent,
@@ -312,6 +314,8 @@ impl From<&vocabulary::Reading> for Reading {
                 persistent: *persistent,
                 uefi: *uefi,
             },
+            // A sequence asks for none of these: one would tell it no more
+            // than that there was an answer.
             vocabulary::Reading::Done
             | vocabulary::Reading::Identity { .. }
             | vocabulary::Reading::PowerUse { .. }
@@ -405,6 +409,7 @@ impl From<&vocabulary::EventLogEntry> for EventLogEntry {
             next: *next,
             timestamp: *timestamp,
             text: text.clone(),
+            // Records from before `sign` know a crash only, in this field of its own.
             crash: *sign == vocabulary::Sign::Crash,
             sign: match sign {
                 vocabulary::Sign::None | vocabulary::Sign::Crash => None,

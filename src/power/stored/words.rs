@@ -125,6 +125,7 @@ stored_words! {
         "no_common_suite" = NoCommonSuite,
         "no_protocol" = NoProtocol,
         "sessions_full" = SessionsFull,
+        // What is stored is frozen: a word of its own for `Locked` would raise the format.
         "busy" = Busy | Locked,
         "held" = Held,
         "breaker_open" = BreakerOpen,
