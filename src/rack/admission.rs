@@ -27,14 +27,14 @@ pub(super) fn withdraw(
     inventory: &mut Inventory,
     ledger: &mut Ledger,
 ) -> bool {
-    // The caller of an NMI may have its answer: it waits five seconds only.
+    // The caller of an NMI waits for five seconds only, and may have its answer already.
     let waits = |id: &TaskId| tasks.get(*id).is_some_and(|task| task.nmi_call.is_some());
     let answered = matches!(reply, Reply::Nmi) && !ids.iter().any(waits);
     for id in ids {
         let task = tasks.drop_task(id, ledger);
         let node = task.and_then(|task| task.node);
         if let Some(node) = node.and_then(|node| inventory.get_mut(node)) {
-            // One that was aborted meanwhile may have left the node to another.
+            // A task that was aborted meanwhile may have left the node to another one.
             node.task.take_if(|other| *other == id);
         }
     }

@@ -57,6 +57,7 @@ pub(super) fn ask(
     let Some((node, found)) = node.and_then(|node| Some((node, inventory.get_mut(node)?))) else {
         return;
     };
+    // A held task may begin much later, and its reading would be too old by then.
     if schedule::is_kept_back(found, gate) {
         return;
     }
@@ -96,9 +97,10 @@ pub(super) fn take_up(
     let before = now.since(ahead.asked_at);
     let left = match ahead.found {
         Some(_) => true,
-        // It is still on its way; or it was taken back, because its BMC is elsewhere.
+        // The reading is still on its way, or was taken back because its BMC is elsewhere.
         None => ledger.get(ahead.order)?.left > 0,
     };
+    // What the machine did while the task waited in a queue is not in that reading.
     if before > HOLDS || !task.sequence.begin_with(ahead.order, before, left) {
         return None;
     }

@@ -69,7 +69,7 @@ pub(super) struct Member {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct LeftOut {
     pub(super) node: String,
-    /// What has it.
+    /// What has the node.
     pub(super) why: String,
 }
 
@@ -99,6 +99,7 @@ impl Batch {
         Self {
             version: 1,
             refusals: BTreeMap::new(),
+            // Known again when its tasks are taken up (`Tasks::take_up_batches`).
             last_start: None,
             last_begun: None,
             last_turn: None,
@@ -146,7 +147,9 @@ impl Batch {
     ) -> bool {
         let record = &self.record;
         let members = record.members.iter().map(|member| member.node.as_str());
+        // Busy nodes that were left out were asked for as well.
         let left_out = record.left_out.iter().map(|left| left.node.as_str());
+        // A machine may have left the state by itself since: without a key it is led there anew.
         let lasts = who.has_key() || !self.has_ended() || !operation.ends_in_a_state();
         operation == record.operation
             && lasts
@@ -428,6 +431,7 @@ pub(super) fn members(
     inventory: &Inventory,
     settings: &RackSettings,
 ) -> Result<Vec<(NodeId, usize)>, Refused> {
+    // Rule 7: no target is an error, and never means "all".
     if request.nodes.is_empty() {
         return Err(Refused::Invalid(
             "a batch needs nodes: none were named, and none is never all".to_owned(),
@@ -441,6 +445,7 @@ pub(super) fn members(
     let ranks: BTreeMap<&str, usize> = ranks.map(|(rank, group)| (group.as_str(), rank)).collect();
     let (mut members, mut seen) = (Vec::new(), BTreeSet::new());
     for id in inventory.all_named(&request.nodes)? {
+        // One node that is named twice is one, and is switched once (rule 2).
         if spared.contains(&id) || !seen.insert(id) {
             continue;
         }
@@ -450,6 +455,7 @@ pub(super) fn members(
             .flatten()
             .filter_map(|group| ranks.get(group.as_str()))
             .min();
+        // Machines of no group come last when machines are switched on, and first on the way off.
         let rank = rank.copied().unwrap_or(order.len());
         members.push((id, if reversed { order.len() - rank } else { rank }));
     }
@@ -462,6 +468,7 @@ pub(super) fn members(
     let groups: BTreeSet<&str> = nodes
         .flat_map(|node| node.settings.groups.iter().map(|group| group.as_str()))
         .collect();
+    // A misspelt group would quietly let its nodes begin last.
     if let Some(unknown) = request
         .order
         .iter()
@@ -469,6 +476,7 @@ pub(super) fn members(
     {
         return Err(Refused::Invalid(format!("no node is in group '{unknown}'")));
     }
+    // The sort is stable: within a rank nodes begin in the order in which they were named.
     members.sort_by_key(|(_, rank)| *rank);
     Ok(members)
 }

@@ -67,9 +67,11 @@ impl Rack {
         let first_life = remembered.is_empty();
         let mut shelf = Shelf::sort(remembered);
         if !succession.is_some_and(|succession| succession.only_looked_at) {
+            // Rule 8: what an earlier life has read is shown as a reading with its age.
             shelf.show_nothing_as_present();
         }
         if succession.is_some() {
+            // Only over etcd is a batch written in parts: a disk takes it in one transaction.
             shelf.drop_half_admitted(&mut rack.ledger);
         }
         let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
@@ -87,6 +89,7 @@ impl Rack {
         rack.traces.share(&mut rack.inventory);
         let clean = succession.is_none_or(|succession| succession.clean);
         rack.take_up(shelf, &without_entry, copied, clean, at);
+        // Whoever sets a rack up sees that all is known before anything can be switched.
         if first_life && rack.settings.start_paused {
             rack.begin_pause(FIRST_PAUSE.to_owned(), &Who::rackbmcd(), at);
         }
@@ -122,12 +125,15 @@ impl Rack {
         let unreadable = std::mem::take(&mut shelf.unreadable);
         let intents = std::mem::take(&mut shelf.intents);
         self.gate.pause = shelf.pause.take();
+        // Rule 11: a former life may have switched a machine on a moment ago.
         self.gate.close_for_stagger(at.now);
         let boot = self.clock.boot;
         let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
         let ledger = &mut self.ledger;
         let (longest, untold) = shelf.take_up(boot, inventory, tasks, ledger, at);
         let unknown = !intents.is_empty() || tasks.may_be_on_its_way(at);
+        // The host before may have died with datagrams in its kernel:
+        // none of ours may overtake them.
         if !clean && unknown {
             let from = at.now + FORMER_PACKETS;
             self.gate.permission.begin_later(from);
@@ -148,7 +154,8 @@ impl Rack {
             }
         }
         self.take_up_pause(pause_lost, at);
-        // The record of the last task of a batch may have been discarded.
+        // A person may have discarded the record of a batch's last task:
+        // nothing else would end the batch.
         for batch in self.tasks.open_batches() {
             self.batch_went_on(batch, false, at);
         }
@@ -156,6 +163,7 @@ impl Rack {
             self.apply_maintenance(node, at);
             self.settle(node, at);
         }
+        // However short this life is, the next one has to know when it ended.
         if self.tasks.count_active() > 0 {
             self.ledger.heartbeat_at_once(at.now);
         }
@@ -165,7 +173,8 @@ impl Rack {
     /// Suspends the tasks that an unreadable entry may be about.
     fn hold_unreadable(&mut self, held: Vec<(TaskId, String)>, at: Moment) {
         for (id, by) in held {
-            // It goes on by itself when a later life of the daemon finds the entry discarded.
+            // Suspended, and told to go on: the task does so when a later
+            // life finds the entry discarded.
             if self.control(id, Control::Suspend, &by, at).is_ok() {
                 let _ = self.control(id, Control::Resume, &by, at);
             }
@@ -208,7 +217,7 @@ impl Rack {
         if let Some(why) = lost {
             self.begin_pause(why, &Who::rackbmcd(), at);
         } else if self.gate.pause.is_some() {
-            // One that was being rolled back may have been put down last before the pause.
+            // The last record of a rollback may be older than the pause, and know nothing of it.
             for id in self.tasks.active_ids() {
                 self.hold_back(id, at);
             }
@@ -228,12 +237,13 @@ impl Rack {
             let Some(task) = task.filter(|task| stale.concerns(task, kept)) else {
                 continue;
             };
+            // The end of a pause must not begin what was asked for long ago: nobody was asked anew.
             if kept {
                 self.keep_for_good(id, &stale.by(), at);
                 held += 1;
                 continue;
             }
-            // A way back cannot stand still for itself.
+            // A rollback cannot be suspended: it is ended, and the machine stays as it is.
             let control = match task.state() {
                 TaskState::RollingBack => Control::Abort,
                 TaskState::Queued
@@ -266,6 +276,7 @@ const FIRST_PAUSE: &str = "the first start of this rack, and its configuration s
 fn epoch(wall: WallTime, succession: Option<Succession>, entropy: &mut dyn Entropy) -> u64 {
     match succession {
         Some(succession) => succession.fence,
+        // Readers of events must never take the numbers of one life for those of another.
         None => (wall.unix_micros() << 8) | entropy.below(256),
     }
 }

@@ -25,6 +25,7 @@ pub struct SweepId(pub u64);
 /// How far a sweep has come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SweepNews {
+    /// The sweep that this tells of.
     pub sweep: SweepId,
     /// The nodes that were read since the asker looked last, or tried in vain. One that was taken
     /// out of the configuration meanwhile is left out.
@@ -89,7 +90,9 @@ pub enum Call {
     Start {
         /// Name or uuid.
         node: String,
+        /// The operation that is started.
         operation: Operation,
+        /// Patience, and whatever else the request says.
         options: PowerOptions,
         who: Who,
     },
@@ -108,6 +111,7 @@ pub enum Call {
     },
     /// One task, answered when its `version` is above the one given or so much time has passed.
     AwaitTask {
+        /// The task that is waited for.
         task: TaskId,
         /// The version that the asker has seen; `None` waits for the end of the task.
         version: Option<u64>,
@@ -250,7 +254,9 @@ pub enum Look {
 /// The task that a change of power started or aborted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Taken {
+    /// The id of the task.
     pub task: TaskId,
+    /// The id of its batch, where it is of one.
     pub batch: Option<BatchId>,
 }
 
@@ -371,6 +377,7 @@ pub enum Refused {
     Maintenance {
         /// The node's name.
         node: String,
+        /// The reason of the maintenance, or who set it.
         reason: String,
     },
     /// What the journal says of the node cannot be read.
@@ -392,6 +399,7 @@ pub enum Refused {
     Paused {
         /// Who paused it.
         by: String,
+        /// The reason that was given.
         reason: String,
     },
     /// A control that the task does not allow now.
@@ -508,6 +516,7 @@ impl Refused {
         match refused.len() {
             0 | 1 => refused.pop(),
             all => {
+                // Rule 13: a request may name thousands of nodes that there are not.
                 refused.truncate(REFUSALS_AT_MOST);
                 let left_out = all - refused.len();
                 Some(Self::Members {
@@ -528,6 +537,7 @@ impl Refused {
 
     fn without_countdown(mut self) -> Self {
         match &mut self {
+            // In a record these seconds would be those of another moment than the reader's.
             Self::Locked { left, .. } => *left = None,
             Self::Members { refused, .. } => {
                 let each = std::mem::take(refused).into_iter();

@@ -30,6 +30,7 @@ impl Rack {
             Call::FreshNode(ident) => self.fresh_node(id, &ident, at)?,
             Call::Sweep { nodes } => self.begin_sweep(id, &nodes, at)?,
             Call::AwaitSweep { sweep, seen, wait } => {
+                // As long as somebody waits for it a sweep is not forgotten.
                 self.sweeps.watched(sweep, at.now + wait);
                 self.wait(id, Awaited::Sweep(sweep, seen), wait, at);
             }
@@ -127,6 +128,7 @@ impl Rack {
     /// Answers at once where there is something to tell, else when there is or the wait is over.
     fn wait(&mut self, call: CallId, what: Awaited, wait: Duration, at: Moment) {
         let until = at.now + wait;
+        // A daemon that stops keeps nobody waiting.
         let anyhow = until <= at.now || self.gate.stopping;
         let told = waits::told(&what, anyhow, &self.snapshot(at), &self.outbox.events);
         match told {
@@ -176,6 +178,7 @@ impl Rack {
                 who.name
             );
             node.bmc.retry(at.now, &mut *self.entropy);
+            // As `explain` promises: after a retry states are confirmed as soon as usual.
             node.memory.holds_longer = None;
         }
         self.read_fresh(id, Asker::Call(call), at);
@@ -232,11 +235,13 @@ impl Rack {
         let options = PowerOptions::default();
         let id = self.start(ident, Operation::InjectNmi, &options, who, at)?;
         if self.tasks.get(id).is_some_and(|task| task.admitted) {
-            // It was asked for before.
+            // Its client asks again, and the task is there: an NMI is
+            // never sent a second time (rule 2).
             self.reply_when_durable(call, Reply::Task(id), at);
             return Ok(());
         }
         if let Some(task) = self.tasks.get_mut(id) {
+            // The disk may be slow: its caller hears within 5 s, whatever has become of the task.
             task.nmi_call = Some((call, at.now + NMI_ANSWER));
             if let Some(node) = task.node {
                 orders::set_timer(node, &mut self.inventory, &self.tasks);
@@ -270,11 +275,13 @@ impl Rack {
         at: Moment,
     ) -> Result<TaskId, Refused> {
         let (id, node) = self.inventory.find(ident)?;
+        // Asked again, a request brings its task, whatever stands against a new one by now.
         if let Some(task) = start::again(node, operation, options, who, &self.tasks, at) {
             return Ok(task);
         }
         start::check_patience(options, self.settings.longest_timeout)?;
         match start::check(node, operation, options, &self.snapshot(at)) {
+            // The request leaves a busy node as it is: the answer is the task that has it.
             Err(Refused::Locked { task, .. }) if options.on_busy() == OnBusy::Skip => {
                 return Ok(task);
             }
@@ -296,6 +303,7 @@ impl Rack {
         };
         let task = self.make_task(id, &request, at);
         let task = task.ok_or_else(|| Refused::NoSuchNode(ident.to_owned()))?;
+        // The disk and the BMC take milliseconds each, and neither needs the other.
         self.look_ahead(task, at);
         Ok(task)
     }
@@ -315,6 +323,7 @@ impl Rack {
         let (Some(task), Some(after)) = (task, options.hard_after) else {
             return false;
         };
+        // Without this whoever waits for a system that hangs had to abort it and ask anew.
         let hardens = task.sequence.harden(after, &who.name, at.now);
         if hardens {
             let name = &who.name;
@@ -359,6 +368,7 @@ impl Rack {
     ) -> Option<TaskId> {
         let old = self.inventory.get(id)?.task?;
         let task = self.tasks.get_mut(old)?;
+        // Named before the abort, so that the record of its end tells who has the node now.
         task.identity.taken_over_by = Some(successor);
         let (who, operation) = (&request.who.name, request.operation);
         let by = format!("{who}, who asked for {operation} (task {successor})");
@@ -394,6 +404,7 @@ impl Rack {
         at: Moment,
     ) -> Result<(), Refused> {
         let task = self.tasks.get(id).ok_or(Refused::NoSuchTask(id))?;
+        // A hold would keep the task back without a word: whoever resumes is told of it.
         if control == Control::Resume {
             look::check_resume(task, &self.inventory, &self.gate)?;
         }
@@ -429,6 +440,7 @@ impl Rack {
             .iter()
             .filter_map(|(node, _)| self.inventory.get(*node));
         let nodes = nodes.map(Node::name).collect();
+        // Asked again over the other host, a request must not switch its nodes twice (rule 2).
         let again = self.tasks.batch_again(request.operation, &nodes, &who, at);
         if let Some(batch) = again {
             self.reply_when_durable(call, Reply::Batch(batch), at);
@@ -438,6 +450,7 @@ impl Rack {
         let rack = self.snapshot(at);
         let left_out = start::check_members(&members, request.operation, &request.options, &rack)?;
         let bytes = batch::bytes_of(members.len() - left_out.len(), &left_out);
+        // Asked before anything is made: a batch that finds no room leaves no trace (rule 13).
         self.tasks.make_room(bytes, &mut self.ledger)?;
         let id = self.tasks.make_id(at.wall, &mut *self.entropy);
         let made = self.make_members(id, members, &left_out, &request, &who, at);
@@ -538,8 +551,8 @@ impl Rack {
                     used.err().map(|refusal| refusal.to_string())
                 }
             };
-            // One that has ended has nothing to stop or to go on with. It is neither withdrawn nor
-            // undone.
+            // An ended task has nothing to stop or to resume, and need not say so; that it is
+            // neither cancelled nor rolled back matters.
             let undoes = match control {
                 Control::Cancel | Control::Rollback => true,
                 Control::Abort | Control::Suspend | Control::Resume => false,
@@ -573,6 +586,7 @@ impl Rack {
             let text = format!("{what} asked for");
             self.note_order(id, text, Some(who.name.clone()), false, at);
             let order = self.ledger.enter(id, Owner::Call(call), order);
+            // The rack's second host has no other way to know that this order was under way.
             if self.gate.permission.permit().is_some() {
                 let (what, by) = (what.to_string(), who.name.clone());
                 let at = at.wall;

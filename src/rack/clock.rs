@@ -38,6 +38,7 @@ struct Stretch {
 /// A moment of a life as it is put down: comparable with another one of the same life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stamp {
+    /// The life that the moment is of.
     pub(super) life: u64,
     /// What our own clock said.
     pub(super) at: Duration,
@@ -123,7 +124,7 @@ impl Calendar {
 
     fn push(&mut self, stretch: Stretch) {
         if self.count == STRETCHES {
-            // The first one tells what was before this life.
+            // The first stretch stays: ages of what was before this life are counted from it.
             self.stretches.copy_within(2.., 1);
             self.count -= 1;
         }
@@ -136,6 +137,7 @@ impl Calendar {
         let mut until = now;
         for stretch in stretches.iter().rev() {
             let ahead = stretch.from + stamp.since(stretch.wall);
+            // The newest stretch in which the calendar can have said this is taken.
             if stamp + SLACK >= stretch.wall && ahead <= until + SLACK {
                 return now - ahead;
             }
@@ -144,7 +146,10 @@ impl Calendar {
         let first = stretches[0];
         let before = first.wall.since(stamp);
         let before = match self.last_sign {
+            // Up to the last sign the machine's own clock tells; only
+            // before it the calendar has to.
             Some((wall, ago)) if stamp <= wall => ago + wall.since(stamp),
+            // Stamped after the last sign of life, it cannot be older than that.
             Some((_, ago)) => before.min(ago),
             None => before,
         };
@@ -212,7 +217,8 @@ impl Clock {
     }
 }
 
-/// Stretches that are known; of more the older ones but the first are forgotten.
+/// Stretches that are known; of more the older ones but the first are forgotten. Every moment
+/// carries them all, so that they are few.
 const STRETCHES: usize = 6;
 /// What a calendar is off by when it is kept in step and not set.
 const SLACK: Duration = Duration::from_secs(1);

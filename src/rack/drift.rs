@@ -23,7 +23,7 @@ pub(super) struct Late {
     /// When the task ended.
     pub(super) ended: WallTime,
     pub(super) order: Order,
-    /// When it was given.
+    /// When the order was given.
     pub(super) at: WallTime,
     /// As long as this, "already in that state" is not said against it.
     pub(super) until: WallTime,
@@ -35,6 +35,7 @@ impl Late {
     /// What of the orders of a task that has just ended may still act: handed over, not refused,
     /// and not seen to have had its effect since.
     fn of(task: &Task, configured: &power::Settings, at_end: Moment) -> Vec<Self> {
+        // A request may name less time than such a system takes to go down.
         let patience = task.sequence.settings().patience.max(configured.patience);
         let ended = at_end.wall;
         let begun = task.identity.started_at.unwrap_or(ended);
@@ -49,6 +50,7 @@ impl Late {
                 continue;
             }
             let time = match sent.order.effect() {
+                // An operating system may use all of its time before it goes down.
                 vocabulary::Effect::Soft => patience,
                 vocabulary::Effect::Level
                 | vocabulary::Effect::Pulse
@@ -58,9 +60,10 @@ impl Late {
                 | vocabulary::Effect::Anything
                 | vocabulary::Effect::Nothing => configured.change_timeout,
             };
-            // A log-in may have come before it: it left at some time before its report.
+            // A log-in may have come first, so that the order left at some time before its report.
             let left_by = sent.answer.as_ref().map_or(sent.at, |(at, _)| *at);
-            // One that has used up its time takes longer than was thought.
+            // An order whose task ran out of time takes longer than was
+            // thought: it gets the whole time again.
             let used_up = match task.state().has_failed() {
                 true => Duration::ZERO,
                 false => at_end.age(begun).saturating_sub(left_by),
@@ -165,7 +168,7 @@ impl Node {
         let before = self.memory.reading.replace((power, at.wall));
         if recovered.is_some() {
             let text = format!("its BMC answers again: power is {power}");
-            // `error` is overwritten in its time.
+            // The reading that overwrites `error` is planned already.
             if self.memory.shown != PowerState::Error {
                 self.next_sync = at.now + sync_interval;
             }
@@ -173,8 +176,8 @@ impl Node {
             effects.extend([Effect::Save, Effect::History(entry), Effect::Event(text)]);
         }
         let changed = before.filter(|(before, _)| *before != power);
-        // It may have acted with the first reading that says so, and is believed to have with the
-        // second.
+        // Rule 12: an order may have acted with the first reading that says so, and is
+        // believed to have with the second.
         let leads_here = |late: &&Late| late.to.first() == Some(&power);
         let is_young = |late: &&Late| at.age(late.ended) <= LATE;
         let late = self.memory.late.iter().rfind(leads_here).cloned();
@@ -195,6 +198,7 @@ impl Node {
     /// Whether the node is in another state than a task called done a moment ago, and nothing is
     /// known that explains it.
     fn is_contradicted(&mut self, power: Power, explained: bool, now: Instant) -> bool {
+        // A change that somebody's order explains says nothing of how long a state holds by itself.
         if explained {
             self.done = None;
         }
@@ -223,6 +227,7 @@ impl Node {
             take_effect(&mut new, power, false, |late| &mut late.to);
         }
         late.extend(new);
+        // Rule 13: a node whose orders are never seen to act would be remembered without end.
         let surplus = late.len().saturating_sub(MOST_LATE);
         late.drain(..surplus);
     }
@@ -235,6 +240,7 @@ impl Node {
 
     fn drifted(&self, late: Option<&Late>, before: Power, power: Power, at: Moment) -> [Effect; 3] {
         let why = match late {
+            // Whose doing a change was is only likely: nobody saw the order act (rule 8).
             Some(late) => late.words(at),
             None => "nobody asked this daemon for it".to_owned(),
         };

@@ -93,6 +93,7 @@ impl Events {
         };
         self.bytes += bytes_of(&event);
         self.kept.push_back(event);
+        // Rule 13: whoever is too far behind is told so, and begins anew.
         while self.kept.len() > KEPT || self.bytes > BYTES_KEPT {
             let Some(oldest) = self.kept.pop_front() else {
                 break;
@@ -118,6 +119,7 @@ impl Events {
         limit: usize,
     ) -> Option<model::Events> {
         let oldest = self.next - self.kept.len() as u64;
+        // A client may name any number, 2^64-1 included: the addition must not overflow.
         if since.epoch != self.epoch
             || since.sequence.saturating_add(1) < oldest
             || since.sequence >= self.next
@@ -137,6 +139,7 @@ impl Events {
             .iter()
             .skip(from)
             .filter(wanted)
+            // With a limit of 0 the caller would wait for an event that never counts.
             .take(limit.max(1))
             .cloned()
             .collect();

@@ -89,7 +89,7 @@ fn place(node: &Node) -> Vec<Fact> {
     facts
 }
 
-/// As whom it is logged in to, and who it is.
+/// As whom the BMC is logged in to, and who it is.
 fn log_in(node: &Node) -> Vec<Fact> {
     let login = &node.settings.login;
     let mut facts = vec![
@@ -152,6 +152,7 @@ fn found_out(node: &Node, now: Instant) -> Vec<Fact> {
         let told = chassis.facts().into_iter();
         facts.extend(told.map(|(head, text)| fact(head, format!("{text} ({age} s ago)"))));
     }
+    // An operator who wonders why tasks take longer here finds the reason, and the way back.
     if let Some(longer) = node.memory.holds_longer {
         let text = format!(
             "a state that a task had called done did not last a minute: {} s are waited for the next one; as usual after \
@@ -202,7 +203,7 @@ fn traffic(node: &Node) -> Vec<Fact> {
     facts
 }
 
-/// How it does now.
+/// How the BMC does now.
 fn health(node: &Node, now: Instant) -> Vec<Fact> {
     let mut facts = vec![fact("waiting orders", node.bmc.backlog().to_string())];
     if let Some((trouble, text)) = node.bmc.trouble(now) {
@@ -240,6 +241,7 @@ fn listed_words(listed: &Listed) -> String {
         return "the BMC does not say".into();
     }
     let mut words = format!("{}, says the BMC", suites.join(", "));
+    // Suite 0 checks no password: a BMC that takes it lets in whoever knows a name.
     if suites.contains(&"0") {
         words.push_str("; 0 lets in who knows a user's name");
     }

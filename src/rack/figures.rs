@@ -47,6 +47,7 @@ impl Durations {
     /// hour.
     pub const BOUNDS: [u64; 8] = [1, 5, 15, 60, 180, 600, 1800, 3600];
 
+    /// Counts one more duration.
     pub(super) fn add(&mut self, took: Duration) {
         self.count += 1;
         self.sum += took;
@@ -102,12 +103,14 @@ impl Counters {
     pub(super) fn ended(&mut self, task: &Task, state: TaskState, at: Moment) {
         let identity = &task.identity;
         let durations = self.tasks.entry((identity.operation.name(), state.name()));
+        // By our own clock: a calendar that is set must not show as a task of a year.
         let took = at.age(identity.requested_at);
         durations.or_default().add(took);
     }
 
     /// The history of a node has one more entry.
     pub(super) fn noted(&mut self, entry: &HistoryEntry) {
+        // The late effect of a task is drift as well, but somebody had asked for it.
         let unasked = entry.kind == HistoryKind::Drift && entry.task.is_none();
         self.unasked += u64::from(unasked);
     }

@@ -100,6 +100,8 @@ impl Gate {
     /// one, too.
     pub(super) fn replace_settings(&mut self, settings: &RackSettings) {
         let longer = settings.power_on_stagger.saturating_sub(self.stagger);
+        // A distance that grows counts from the power-on before, too; one
+        // that shrinks keeps what was said.
         self.next_order += longer;
         self.next_wire += longer;
         self.places = settings.max_transitions as usize;
@@ -134,6 +136,8 @@ impl Gate {
     /// it.
     pub(super) fn check_permit(&self, now: Instant) -> Result<(), Refused> {
         let why = self.permission.why(now);
+        // Before its beginning it is known when orders may leave, so
+        // that new tasks can wait for that.
         match why.filter(|_| self.permission.is_over(now)) {
             Some(why) => Err(Refused::Unconfirmed(why)),
             None => Ok(()),
@@ -153,6 +157,7 @@ impl Gate {
     /// Whether an order may be written down now: `true` takes its turn, with `false` it waits for
     /// it here.
     pub(super) fn take_turn(&mut self, turn: Turn, order: OrderId, now: Instant) -> bool {
+        // Equals stay in the order of their coming; a machine on its way back goes before new ones.
         let before = self.waiting.iter().take_while(|(other, _)| *other <= turn);
         let behind = before.count();
         let due = now >= self.next_order && self.permission.holds(now);
@@ -175,6 +180,7 @@ impl Gate {
 
     /// Whether there is a place for an order.
     fn has_place(&self, turn: Turn) -> bool {
+        // A machine that is switched on once more has its place: it would wait for itself.
         !self.full || turn == Turn::Again
     }
 
@@ -231,6 +237,7 @@ impl Gate {
     /// A datagram of a power-on is to leave: the first one comes back where it has to wait for its
     /// turn. A later copy takes the place of the one before it: only one of them leaves.
     pub(super) fn pass(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
+        // A copy draws no current of its own: only the first datagram keeps its distance.
         if self.passed == outgoing.order {
             return Some(outgoing);
         }
@@ -241,6 +248,7 @@ impl Gate {
         }
         let mut held = self.held.iter_mut();
         match held.find(|held| held.order == outgoing.order) {
+            // Only the last copy waits: on a lossy network more and more would gather.
             Some(held) => *held = outgoing,
             None => self.held.push_back(outgoing),
         }
@@ -250,6 +258,7 @@ impl Gate {
     /// A datagram that was held and may leave now.
     pub(super) fn next_held(&mut self, now: Instant) -> Option<Outgoing> {
         let first = self.held.front()?;
+        // The permit may have ended while the datagram was held for the distance.
         if now < self.next_wire || self.permission.keeps(first, now) {
             return None;
         }
@@ -280,7 +289,7 @@ impl Gate {
 
     /// When something is due here.
     pub(super) fn next(&self) -> Option<Instant> {
-        // Outside the permit only that is waited for.
+        // Outside the permit, its beginning is all that is waited for.
         let held = (self.permission.is_open() && !self.held.is_empty()).then_some(self.next_wire);
         // Where all places are taken, the end of one is waited for, and no time.
         let waiting = (self.permission.held() && self.waits_for_time()).then_some(self.next_order);

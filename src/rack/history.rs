@@ -75,6 +75,7 @@ impl History {
             oldest: entry.at,
         });
         let value = stored::history(node, entry);
+        // Numbers follow without a gap: the oldest entry is forgotten without a look at the disk.
         let key = stored::history_key(node, span.next);
         ledger.journal.put(Table::History, key, value);
         span.next += 1;
@@ -104,6 +105,7 @@ impl History {
 
     fn prune(&mut self, node: Uuid) {
         let purpose = Purpose::Prune(node);
+        // A second look at the same entries would find what the first one is about to forget.
         if !self.looks.values().any(|under_way| *under_way == purpose) {
             self.look(node, End::Oldest, PRUNED_AT_ONCE, purpose);
         }
@@ -129,6 +131,7 @@ impl History {
     pub(super) fn forget_call(&mut self, call: CallId) {
         let answers = |purpose: &Purpose| *purpose == Purpose::Answer(call);
         self.looks.retain(|_, purpose| !answers(purpose));
+        // A look that the shell has not taken yet need not be taken at all.
         let looks = &self.looks;
         self.wanted.retain(|(look, _)| looks.contains_key(look));
     }
@@ -148,7 +151,7 @@ impl History {
                 Some((call, entries.map(Answer::History).map_err(Refused::NotRead)))
             }
             Purpose::Prune(node) => {
-                // What cannot be read now is looked at again in an hour.
+                // A disk that cannot be read now is asked again in an hour.
                 self.prune_found(node, &found.unwrap_or_default(), old, ledger);
                 None
             }
@@ -167,7 +170,7 @@ impl History {
         };
         let mut forgotten = 0;
         for (key, value) in oldest {
-            // What cannot be read stays until a person discards it.
+            // An entry that cannot be read stays until a person discards it.
             let Ok((number, entry)) = stored::history_entry(key, value) else {
                 continue;
             };

@@ -32,6 +32,8 @@ impl Rack {
         self.announce(EventKind::Rack, text, at);
         for id in self.inventory.ids() {
             if let Some(node) = self.inventory.get_mut(id) {
+                // Rule 10: another owner opens sessions of its own, and BMCs
+                // are not to have ours beside them.
                 node.bmc.stop(IN_THE_DARK, at.now, &mut *self.entropy);
             }
             self.settle(id, at);
@@ -55,7 +57,8 @@ impl Rack {
             self.announce_task(task, format!("suspended by {by}"), at);
         }
         if let Some(task) = resumes {
-            // One that was aborted or cancelled in between has nothing to resume.
+            // A task that was aborted or cancelled in between has
+            // nothing to resume, which is no fault.
             let by = "the end of the maintenance";
             let _ = self.control(task, Control::Resume, by, at);
         }
@@ -114,6 +117,7 @@ impl Rack {
     pub(super) fn begin_pause(&mut self, reason: String, who: &Who, at: Moment) {
         let (mut pause, text) = self.gate.take_pause(reason, who, at);
         let by = format!("{} (pause)", who.name);
+        // What a person had suspended refuses it, and so is not resumed by the release.
         for task in self.tasks.active_ids() {
             if self.keep(task, &by, at) {
                 pause.tasks.insert(task);
@@ -124,6 +128,7 @@ impl Rack {
         for task in self.tasks.active_ids() {
             self.hold_back(task, at);
         }
+        // A raw command, a boot device or a reset of the BMC may change a machine as well.
         self.take_experts_back(at);
         self.gate.save_pause(&mut self.ledger);
     }
@@ -163,10 +168,11 @@ impl Rack {
         self.gate.save_pause(&mut self.ledger);
         let by = format!("{} (release)", who.name);
         for task in pause.tasks {
-            // One that was aborted or resumed by hand in between has nothing to resume.
+            // A task that was aborted or resumed by hand in between has
+            // nothing to resume, which is no fault.
             let _ = self.control(task, Control::Resume, &by, at);
         }
-        // Rollbacks were not suspended, but held back: nothing else drives them on.
+        // Rollbacks were held and not suspended: nothing else drives them on.
         self.unhold_returns(at);
     }
 

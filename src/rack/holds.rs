@@ -88,6 +88,7 @@ impl Gate {
             by: who.name.clone(),
             since: at.wall,
         };
+        // This pause takes over the tasks of the one before: nobody else would resume them.
         let before = self.pause.take();
         let tasks = before.map(|pause| pause.tasks).unwrap_or_default();
         (Pause { hold, tasks }, text)
@@ -95,6 +96,7 @@ impl Gate {
 
     /// Puts the pause down as it is, or that there is none.
     pub(super) fn save_pause(&self, ledger: &mut Ledger) {
+        // An entry of the pause that cannot be read is replaced here, and holds nothing any more.
         ledger.quarantine.forget(Table::Rack, stored::PAUSE);
         let (journal, key) = (&mut ledger.journal, stored::PAUSE.to_owned());
         match &self.pause {

@@ -116,6 +116,7 @@ pub(super) fn watch_twins(
     for id in touched {
         let twins = inventory.twins(id);
         let told = inventory.get(id).is_some_and(Node::is_told_shared);
+        // Every settling of a node comes here: the usual case must cost nothing.
         if twins.is_empty() && !told {
             continue;
         }
@@ -145,7 +146,7 @@ fn twin_in_words(
     let mut twins = twins.into_iter().filter_map(|(other, shared)| {
         let other = inventory.get(other)?;
         let weakest = weaker(node.settings.care.identity, other.settings.care.identity);
-        // Where they are is no matter of opinion.
+        // One address is one BMC, whatever bmc_identity says: only a GUID may be ignored.
         let counts = shared == Shared::Address || weakest != Identity::Off;
         counts.then_some((other.name(), shared, weakest))
     });
@@ -156,6 +157,7 @@ fn twin_in_words(
         (Shared::Guid, Identity::Strict) => {
             "if these are two BMCs, write bmc_identity = \"warn\" for both"
         }
+        // Whoever writes "warn" is told, and takes the risk that rule 12 forbids by default.
         (Shared::Guid, Identity::Warn | Identity::Off) => return Some((found, false)),
     };
     let refused = "neither takes an order that changes power";
@@ -188,6 +190,7 @@ fn weaker(one: Identity, other: Identity) -> Identity {
 pub(super) fn to_suspend(node: &Node, tasks: &Tasks) -> Option<(TaskId, String)> {
     let task = tasks.get(node.task?)?;
     match task.state() {
+        // Rule 12: nothing that changes power may leave for what may be another machine.
         TaskState::Queued | TaskState::Running => Some((task.identity.id, node.bmc.wrong_bmc()?)),
         TaskState::Suspended
         | TaskState::Aborting

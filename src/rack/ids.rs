@@ -21,6 +21,8 @@ impl Ids {
         } else if self.within < COUNTER_END {
             self.within += 1;
         } else {
+            // The counter is used up: the next millisecond is taken early, and
+            // the id sorts behind all the same.
             (self.millis, self.within) = (self.millis + 1, 0);
         }
         let mut random = [0; 10];

@@ -50,6 +50,7 @@ pub(super) struct Inventory {
 impl Inventory {
     /// Adds a node behind all others.
     pub(super) fn add(&mut self, node: Node) -> NodeId {
+        // A number is never used again: an old one must not lead to another machine (rule 12).
         let id = NodeId(self.next);
         self.next += 1;
         self.by_name.insert(node.settings.name.clone(), id);
@@ -77,6 +78,7 @@ impl Inventory {
 
     /// The configuration names the nodes in this order, and perhaps by other names than before.
     pub(super) fn arrange(&mut self, order: &[Uuid]) {
+        // The uuid is what stays: a configuration may give a node another name.
         let ids = order.iter().filter_map(|uuid| self.by_uuid.get(uuid));
         self.order = ids.copied().collect();
         let nodes = self.nodes.iter();
@@ -161,11 +163,13 @@ impl Inventory {
         let here = others(here.unwrap_or_default()).map(|other| (other, Shared::Address));
         let alike = node.noted_guid.map(|guid| self.with_guid(guid));
         let alike = alike.unwrap_or_default();
+        // A third node with the GUID may still be found among BMCs that were never tried.
         let pair = alike.len() == 2 && self.untried.is_empty();
         let alike = others(alike).filter(|_| pair);
         let mut twins: Vec<_> = here
             .chain(alike.map(|other| (other, Shared::Guid)))
             .collect();
+        // Who is at the same address is named for that: it is the surer reason, and stands first.
         twins.dedup_by_key(|(other, _)| *other);
         twins
     }
@@ -191,6 +195,7 @@ impl Inventory {
             );
             self.by_guid.extend(guid.map(|guid| (guid, id)));
         }
+        // With the last BMC that was tried the GUIDs begin to count: every node is looked at.
         match last_one && self.untried.is_empty() {
             true => self.ids(),
             false => touched,
@@ -259,6 +264,7 @@ impl Inventory {
     /// A node that wants attention by now; its timer is over.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<NodeId> {
         let due = |timers: &BTreeSet<_>| timers.first().copied().filter(|(at, _)| *at <= now);
+        // Timers go first: a regular reading may wait, what a task waits for may not.
         if let Some((_, id)) = due(&self.timers) {
             self.set_timer(id, None);
             return Some(id);
@@ -276,6 +282,7 @@ fn set(
     at: Option<Instant>,
     id: NodeId,
 ) {
+    // Every settling of a node sets its timers, and most stay as they are.
     if *timer == at {
         return;
     }

@@ -89,9 +89,11 @@ impl<P> Journal<P> {
 
     fn write(&mut self, write: Write) {
         let place = place_of(&write);
+        // An entry that cannot be read is never written over: a newer program may read it.
         if self.sealed.contains(&place) {
             return;
         }
+        // What the disk refused of this place is older, and must not come back after this.
         self.refused.remove(&place);
         self.gathered.insert(place, write);
     }
@@ -119,6 +121,7 @@ impl<P> Journal<P> {
     /// Whether [`Journal::poll_writes`] has something, and whether somebody waits for that.
     pub(super) fn unwritten(&self) -> Unwritten {
         let again = self.taken_again && !self.refused.is_empty();
+        // The last one that was parked waits for the highest ticket.
         let awaited = |(ticket, _): &(u64, P)| *ticket >= self.next;
         match self.gathered.is_empty() && !again {
             true => Unwritten::Nothing,
@@ -137,6 +140,7 @@ impl<P> Journal<P> {
         let ticket = self.next;
         self.next += 1;
         let mut writes = std::mem::take(&mut self.refused);
+        // `append` lets the newer value of a place win.
         writes.append(&mut self.gathered);
         let writes: Vec<Write> = writes.into_values().collect();
         self.bytes += bytes_of(&writes);
@@ -163,6 +167,7 @@ impl<P> Journal<P> {
                 self.refused.insert(place, write);
             }
         }
+        // A ticket that is still under way has something newer of these places.
         for write in self.under_way.iter().flat_map(|(_, writes)| writes) {
             self.refused.remove(&place_of(write));
         }
@@ -193,6 +198,7 @@ impl<P> Journal<P> {
             self.hangs = true;
             let text = format!("the disk has not answered for {} s", HANGS.as_secs());
             log::error!("the journal cannot be written: {text}");
+            // What the disk has said of itself tells more than that it is silent.
             self.trouble.get_or_insert(text);
         }
     }
@@ -270,6 +276,7 @@ impl<P> Journal<P> {
 
     /// The ticket that covers all that was put down by now.
     fn last(&self) -> u64 {
+        // Refused writes count as not durable: what is parked now waits for them as well (rule 1).
         if self.gathered.is_empty() && self.refused.is_empty() {
             self.next - 1
         } else {

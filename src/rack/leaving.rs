@@ -63,6 +63,7 @@ impl Leaving {
         ledger: &mut Ledger,
         at: Moment,
     ) {
+        // A node that went in an earlier life is forgotten by the time at which it went.
         if memory.gone_since.is_none() {
             memory.gone_since = Some(at.wall);
             let value = stored::node(&memory);
@@ -118,9 +119,11 @@ impl Leaving {
     pub(super) fn drain(&mut self, now: Instant) -> Vec<Outgoing> {
         let mut outgoing = Vec::new();
         for (bmc, _) in &mut self.closing {
+            // Whoever asked was answered when the node was taken out.
             while bmc.poll_report().is_some() {}
             outgoing.extend(std::iter::from_fn(|| bmc.poll_transmit()));
         }
+        // A dead BMC never confirms the close: it is not waited for without end.
         let closes = |(bmc, until): &(Bmc, Instant)| now < *until && !bmc.is_quiet();
         self.closing.retain(closes);
         outgoing
@@ -138,6 +141,7 @@ impl Leaving {
     }
 
     fn at(&mut self, address: SocketAddr) -> impl Iterator<Item = &mut Bmc> {
+        // One address may be written in two ways, as IPv4 and as IPv6.
         let address = canonical(address);
         let here = move |bmc: &&mut Bmc| bmc.address().map(canonical) == Some(address);
         self.closing.iter_mut().map(|(bmc, _)| bmc).filter(here)

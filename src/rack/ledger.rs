@@ -79,6 +79,8 @@ impl Open {
         match self.owner {
             Owner::Task(_) if self.leads => Purpose::Change,
             Owner::Task(_) => Purpose::Task,
+            // The task's first order follows at once: this reading may
+            // open a session for it (rule 10).
             Owner::Ahead(_) => Purpose::Change,
             Owner::Sync | Owner::Fresh | Owner::Plan(..) => Purpose::PowerState,
             Owner::Call(_) => Purpose::Aside,
@@ -170,6 +172,8 @@ impl Ledger {
 
     /// An earlier life has used this number.
     pub(super) fn pass(&mut self, used: OrderId) {
+        // Tasks know orders of former lives by number: a reading was once
+        // taken for an old soft request.
         self.next = self.next.max(used.0 + 1);
     }
 
@@ -269,11 +273,13 @@ impl Ledger {
         let Some(open) = self.open.get_mut(&id) else {
             return false;
         };
+        // Rule 1: an order that is written down twice would be parked, and sent, twice.
         if open.stage != Stage::Unwritten {
             return false;
         }
         open.stage = Stage::Journaled;
         if open.order.draws_inrush() {
+            // Rule 11: it takes its place from here on, though it leaves only when it is durable.
             self.drawing.insert(id);
         }
         put_down(self);
@@ -342,6 +348,7 @@ impl Ledger {
 
     /// The order has its report.
     pub(super) fn close(&mut self, id: OrderId) -> Option<Open> {
+        // What came of it is known: the next host has nothing to tell of it.
         if self.intended.remove(&id) {
             self.journal.delete(Table::Rack, stored::intent_key(id));
         }
@@ -366,6 +373,7 @@ impl Ledger {
         entropy: &mut dyn Entropy,
     ) -> Option<(Open, Delivery)> {
         let open = self.close(id)?;
+        // An order may wait anywhere on its way: an abort is answered when it is nowhere any more.
         gate.forget(id);
         self.journal
             .unpark(|parked| matches!(parked, Parked::Order(parked) if *parked == id));
@@ -421,7 +429,7 @@ impl Ledger {
             }
             None => {}
         }
-        // Writes that were refused go with it.
+        // Writes that were refused go with the next sign of life, so that the disk is tried again.
         let wanted = active || self.journal.trouble().is_some();
         self.next_heartbeat = wanted.then_some(at.now + HEARTBEAT);
     }
@@ -433,7 +441,8 @@ impl Ledger {
 
 /// The key of the last sign of life.
 pub(super) const ALIVE: &str = "alive";
-/// How often a sign of life is given while tasks are active.
+/// How often a sign of life is given while tasks are active. A crash gives each of them back so
+/// much patience at most: what was lived after the last sign is not counted.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

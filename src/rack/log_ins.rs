@@ -66,6 +66,7 @@ impl LogIns {
             since: now,
             given_up: false,
         });
+        // A slow BMC keeps its place as long as it says something.
         if place.heard != heard {
             (place.heard, place.since) = (heard, now);
         }
@@ -80,6 +81,7 @@ impl LogIns {
 
     /// When the next one was silent for too long, where somebody waits for its place.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
+        // Where nobody waits no place has to be given up: the shell need not wake for that.
         if self.waiting.is_empty() {
             return None;
         }
@@ -90,7 +92,7 @@ impl LogIns {
 
 /// Log-ins under way at once.
 pub(super) const AT_ONCE: usize = 32;
-/// How long a BMC may say nothing and keep its place.
+/// How long a BMC may say nothing and keep its place: the dead do not keep the living waiting.
 const SILENT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

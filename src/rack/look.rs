@@ -41,8 +41,8 @@ pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused>
 /// something else there is nothing to abort, and that is a success (design, section 3).
 pub(super) fn to_abort(node: &Node, operation: Operation, tasks: &Tasks) -> Option<TaskId> {
     let task = tasks.get(node.task?)?;
-    // One that shows another target because a first reading said so, and of which nothing has left:
-    // what is named is ended all the same, lest it leaves after the answer.
+    // A first reading may have moved the target of a task of which nothing has left: its name ends
+    // it all the same, or its order would leave after the answer.
     let named = task.identity.operation == operation && !task.has_left();
     let meant = named || task.target() == Some(aim_of(operation));
     meant.then_some(task.identity.id)

@@ -163,6 +163,8 @@ impl Rack {
         now: Instant,
     ) -> Vec<String> {
         let at = self.at(now);
+        // Rights are asked of the node that was found, in the turn that acts on it: a text that
+        // names no node is never let through.
         let permitted = rights::permit(&call, rights, &self.inventory, &self.tasks);
         let taken = match &permitted {
             Ok(_) => self.take_call(id, call, at),
@@ -193,6 +195,7 @@ impl Rack {
         let (tasks, inventory) = (&mut self.tasks, &mut self.inventory);
         admission::withdraw_for(call, tasks, inventory, &mut self.ledger);
         self.tasks.history.forget_call(call);
+        // The readings go on: others may wait for them, and the view of the rack is newer for it.
         for node in self.inventory.iter_mut() {
             node.fresh_calls
                 .retain(|(waiting, _)| *waiting != Asker::Call(call));
@@ -216,6 +219,7 @@ impl Rack {
             .handle_datagram(from, port, datagram, now, entropy);
         if nodes.is_empty() && !leaving {
             self.counters.strangers += 1;
+            // A BMC may answer from another address: its own room tells that from silence.
             let bmcs = self.inventory.iter_mut().map(|node| &mut node.bmc);
             bmcs.for_each(|bmc| bmc.handle_stranger(from, port, datagram));
         }
@@ -256,6 +260,7 @@ impl Rack {
         let concerns = |node: &node::Node| {
             // The same address on two links is two BMCs.
             let here = node.bmc.address() == Some(to);
+            // A lock that was ours, and is, is no news.
             here && (*lock != Lock::Ours || *node.bmc.lock() != Lock::Ours)
         };
         let mut concerned = self.inventory.at(to);
@@ -369,6 +374,7 @@ impl Rack {
         );
         log::warn!("{text}");
         self.announce(EventKind::Rack, text, at);
+        // The disk could not answer either: the time of the standstill does not count as hanging.
         self.ledger.journal.watch_anew(now);
         for node in self.inventory.iter_mut() {
             node.bmc.handle_absence(gap, now);
@@ -378,7 +384,7 @@ impl Rack {
                 task.sequence.handle_absence(now);
             }
             self.settle_task(id, at);
-            // The next life counts from here.
+            // The next life counts patience from this record, and the standstill is none.
             self.tasks.save(id, &mut self.ledger, at);
         }
         self.finish(at);
@@ -435,6 +441,8 @@ impl Rack {
         for parked in self.ledger.journal.failed(ticket, why.to_owned()) {
             self.refuse_parked(parked, why, at);
         }
+        // What was refused goes with the next sign of life: a full disk is
+        // tried again in 5 s, not at once.
         self.ledger.heartbeat_anew(now);
         self.finish(at);
     }
@@ -488,6 +496,7 @@ impl Rack {
 
     /// What must be remembered, under a ticket.
     pub fn poll_writes(&mut self) -> Option<(u64, Vec<Write>)> {
+        // What is written tells of the last turn: nothing has changed since.
         let at = self.at(self.turned);
         self.tasks.keep_promises(&mut self.ledger, at);
         self.ledger.journal.poll_writes()
@@ -554,7 +563,10 @@ impl Rack {
     pub fn stop(&mut self, now: Instant) {
         let at = self.at(now);
         self.turned = now;
+        // From here on nothing begins, so that what is taken back below stays where it is.
         self.gate.stopping = true;
+        // Before the sessions close: the record of each task is to say
+        // whether its order has left (rule 3).
         for task in self.tasks.active_ids() {
             self.take_back_unsent(task, at);
         }

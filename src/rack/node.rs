@@ -102,6 +102,8 @@ pub(super) struct Memory {
 impl Node {
     pub(super) fn new(settings: NodeSettings, memory: Memory, at: Moment) -> Self {
         let now = at.now;
+        // The calendar may have been set since: how long ago that was is
+        // counted by the machine's clock.
         let nmi_at = memory.last_nmi.map(|last| now.before(at.age(last)));
         let bmc = Bmc::new(bmc_settings(&settings), memory.knowledge.clone(), now);
         Self {
@@ -204,6 +206,7 @@ impl Node {
     /// The operations that it does not take.
     pub(super) fn lacks(&self, now: Instant) -> Vec<Lack> {
         let lacks = |operation| {
+            // The configuration is asked first: what it forbids is refused whatever the BMC has.
             let because = if self.forbids(operation).is_some() {
                 LackReason::Configuration
             } else if self
@@ -223,6 +226,7 @@ impl Node {
     pub(super) fn forbids(&self, operation: Operation) -> Option<&'static str> {
         match operation {
             Operation::InjectNmi => (!self.settings.nmi).then_some("nmi"),
+            // A soft reboot goes through off as well, from where this BMC could not come back.
             Operation::PowerOff | Operation::SoftPowerOff | Operation::SoftReboot => {
                 self.settings.power.never_off.then_some("power_off")
             }
@@ -257,8 +261,10 @@ impl Node {
         let memory = &mut self.memory;
         memory.knowledge = Arc::default();
         (memory.reading, memory.fault) = (None, None);
+        // What was sent to the old BMC acts on the old machine, if it still does.
         memory.late.clear();
         (self.done, memory.holds_longer) = (None, None);
+        // `error` stays until the next power sync (design, section 3).
         if memory.shown != PowerState::Error {
             memory.shown = PowerState::Unknown;
         }
@@ -267,6 +273,7 @@ impl Node {
 
     /// A task of a former life goes on: it has the node, unless another one has it.
     pub(super) fn take_up(&mut self, task: &Task, now: Instant) {
+        // Two tasks would both drive the machine: the second one of a node is given up.
         if !task.is_closed() && self.task.is_none() {
             self.task = Some(task.identity.id);
             self.bmc
@@ -309,6 +316,7 @@ impl Node {
 
     /// Puts it down as it is now.
     pub(super) fn save(&mut self, ledger: &mut Ledger) {
+        // What was learned of the BMC goes with every record, so that `learned` is true once only.
         self.memory.knowledge = self.bmc.knowledge().clone();
         let (key, value) = (self.settings.uuid.to_string(), stored::node(&self.memory));
         ledger.journal.put(Table::Nodes, key, value);

@@ -197,6 +197,7 @@ pub(super) fn give_turns(
     count_places(tasks, ledger, gate);
     while let Some(order) = gate.next_turn(at.now) {
         let node = ledger.get(order).map(|open| open.node);
+        // An order that was taken back in between leaves its turn to the next one.
         if !still && write_ahead(order, inventory, tasks, ledger, at) {
             gate.turn_taken(at.now);
             node.into_iter()
@@ -221,6 +222,7 @@ pub(super) fn write_ahead(
     let (Some(task), node) = (open.owner.task(), open.node) else {
         return false;
     };
+    // Put down before it leaves, so that nmi_min_interval holds over a crash as well.
     if open.order == Order::Nmi
         && let Some(node) = inventory.get_mut(node)
     {
@@ -228,6 +230,7 @@ pub(super) fn write_ahead(
         node.save(ledger);
     }
     if let Some(task) = tasks.get_mut(task) {
+        // Its turn has come: from here on the task's patience runs.
         task.sequence.await_turn(false, at.now);
     }
     ledger.write_ahead(order, |ledger| tasks.save(task, ledger, at))
@@ -272,6 +275,7 @@ pub(super) fn pass(
 ) -> bool {
     let open = outgoing.order.and_then(|order| ledger.get(order));
     let inrush = open.is_some_and(|open| open.owner.task().is_some() && open.order.draws_inrush());
+    // The permit comes first: a datagram that it keeps takes no turn among the power-ons.
     let outgoing = gate.permission.pass(outgoing, now);
     let outgoing = match inrush {
         true => outgoing.and_then(|outgoing| gate.pass(outgoing, now)),

@@ -54,6 +54,7 @@ impl Outbox {
 
     /// The next datagram.
     pub(super) fn poll_transmit(&mut self) -> Option<Outgoing> {
+        // Also a shell that does not ask for urgent ones sends first what an operation waits for.
         self.poll_urgent().or_else(|| self.transmits.pop_front())
     }
 

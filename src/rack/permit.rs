@@ -48,10 +48,10 @@ pub struct Succession {
 pub(super) struct Permission {
     /// Where the rack has one host there is none, and none is needed.
     permit: Option<Permit>,
-    /// When it was renewed last.
+    /// When the permit was renewed last.
     confirmed: Instant,
-    /// When it was looked at last: whether it had begun, whether it held, and whether datagrams
-    /// could leave.
+    /// How the permit stood at the end of the last turn: whether it had begun, whether it held, and
+    /// whether datagrams could leave.
     begun: bool,
     held: bool,
     open: bool,
@@ -83,7 +83,7 @@ impl Permission {
         self.permit
     }
 
-    /// It lasts until then, as is known now.
+    /// The permit lasts until `until`, as is known now.
     pub(super) fn renew(&mut self, until: Instant, now: Instant) {
         if let Some(permit) = &mut self.permit {
             permit.until = until;
@@ -94,6 +94,7 @@ impl Permission {
     /// Datagrams of another host may be on their way to the machines until then.
     pub(super) fn begin_later(&mut self, from: Instant) {
         if let Some(permit) = &mut self.permit {
+            // Only ever later: datagrams of the former owner may still be on their way.
             permit.from = permit.from.max(from);
         }
     }
@@ -126,6 +127,7 @@ impl Permission {
         Some(match now < permit.from {
             true => format!(
                 "the former owner's last packets ({} s)",
+                // Rounded up: "0 s" must not be said while something still waits.
                 (permit.from - now).as_secs() + 1
             ),
             false => format!(
@@ -156,6 +158,7 @@ impl Permission {
         }
         let mut withheld = self.withheld.iter_mut();
         match withheld.find(|withheld| withheld.order == outgoing.order) {
+            // Only the last copy waits: on a lossy network more and more would gather.
             Some(withheld) => *withheld = outgoing,
             None => self.withheld.push_back(outgoing),
         }
@@ -164,6 +167,7 @@ impl Permission {
 
     /// Whether the datagram must not leave now.
     pub(super) fn keeps(&self, outgoing: &Outgoing, now: Instant) -> bool {
+        // What only reads needs no permit, and keeps the view of the rack true meanwhile.
         outgoing.changes && !self.lets_out(now)
     }
 
@@ -197,7 +201,7 @@ impl Permission {
         self.open
     }
 
-    /// It is looked at, at the end of a turn.
+    /// Takes down how the permit stands, at the end of a turn.
     pub(super) fn look(&mut self, now: Instant) {
         self.begun = self.permit.is_none_or(|permit| permit.from <= now);
         self.held = self.holds(now);
@@ -206,6 +210,7 @@ impl Permission {
 
     /// When something that waits may go on.
     pub(super) fn next(&self) -> Option<Instant> {
+        // A permit that has begun goes on by being renewed, which is an input of its own.
         let permit = self.permit.filter(|_| !self.begun)?;
         Some(permit.from)
     }

@@ -56,6 +56,7 @@ impl Plans {
         inventory: &Inventory,
     ) -> Result<(), Refused> {
         let under_way: usize = self.open.values().map(|plan| plan.looks.len()).sum();
+        // One dry run always may, or the largest rack could not be planned.
         if under_way > 0 && under_way + members.len() > LOOKED_AT {
             return Err(Refused::Sweeping);
         }
@@ -132,6 +133,7 @@ impl Plan {
             state: BatchState::Planned.into(),
             requested_by: self.who,
             requested_at: rack.at.wall,
+            // Nothing of a plan runs: it is over when it is told.
             ended_at: Some(rack.at.wall),
             max_parallel: request.max_parallel,
             stagger: request.stagger,
@@ -184,7 +186,7 @@ impl Outlook {
         let longest = settings.longest(operation);
         let power = match report {
             Some(Report::Accepted(Reading::Power(power))) => power,
-            // One that cannot be reached now is tried all the same.
+            // A node that cannot be reached now is tried by the batch all the same.
             report => {
                 return Self {
                     state: Prospect::Unreachable,
@@ -194,6 +196,7 @@ impl Outlook {
                 };
             }
         };
+        // The reading went well, and only the order that follows would be refused.
         if let Some(privilege) = node.bmc.too_low_to_switch() {
             return Self::refused(format!(
                 "the log-in has privilege {privilege}, which may read but not switch"
@@ -202,6 +205,7 @@ impl Outlook {
         let against = against(operation, power, node, rack.at);
         let orders = match against.is_empty() {
             true => steps(operation, power, &settings),
+            // Rule 12: an earlier order may still end the state, so that the level is sent.
             false => steps(operation, other(power), &settings),
         };
         let (state, takes) = match orders.is_empty() {
@@ -240,6 +244,7 @@ impl Timetable {
         Self {
             running: Vec::new(),
             places: match (request.max_parallel as usize, request.operation) {
+                // Rule 11: what draws no inrush current needs no place.
                 (0, Operation::PowerOff | Operation::SoftPowerOff) => usize::MAX,
                 (0, Operation::Reset | Operation::InjectNmi) => usize::MAX,
                 (0, _) => places.max(1),
@@ -265,6 +270,7 @@ impl Timetable {
     /// The beginning of the next node, which takes so long. One that takes no time has nothing to
     /// do: it waits for no stagger, and nobody for it.
     fn place(&mut self, rank: usize, takes: Duration) -> Duration {
+        // As in a batch, a group begins when all groups before it have ended.
         if rank != self.rank {
             (self.rank, self.free) = (rank, self.end);
         }

@@ -59,6 +59,7 @@ impl Unreadable {
     /// What can still be read of it.
     fn remains(&self) -> Value {
         let value: Value = serde_json::from_slice(&self.value).unwrap_or_default();
+        // Behind this word stands a value that could not be brought to the newest format.
         match value.get("was").and_then(Value::as_str) {
             Some(was) => serde_json::from_str(was).unwrap_or_default(),
             None => value,
@@ -153,6 +154,7 @@ pub(super) fn take_note_of(
             && let Some((node, number)) = entry.key.split_once('/')
             && let (Ok(node), Ok(number)) = (node.parse(), number.parse())
         {
+            // Its number counts all the same: a new entry must not be written over it.
             tasks.history.restore(number, node, at.wall);
         }
         let held = held_by(&entry, tasks, inventory, without_entry);
@@ -167,6 +169,7 @@ pub(super) fn take_note_of(
         log::error!("the journal's entry {place} cannot be read: {why}; {holds}");
         ledger.quarantine.entries.push((entry, held));
     }
+    // Nobody knows whether these have ended: their batches must not end without them.
     tasks.lost = ledger.quarantine.tasks();
     for node in inventory.iter_mut() {
         node.quarantine = ledger.quarantine.hold_on(node.settings.uuid).map(Box::new);
@@ -206,11 +209,13 @@ fn held_by(
         Table::Tasks => {
             let told = node_at("/identity/node_uuid");
             let node = told.or_else(|| node_with_task(id?, tasks, inventory));
+            // Nobody can tell whose task it was: an order may be on its way to any node (rule 3).
             node.map_or(Held::All, one)
         }
         Table::Batches => {
             let of_it = |batch| match id {
                 Some(id) => batch == id,
+                // Its key is damaged: it can only be a batch that tasks name and that is not there.
                 None => tasks.batch(batch).is_none(),
             };
             let held = tasks.active().map(|task| &task.identity);
@@ -219,8 +224,8 @@ fn held_by(
         }
         Table::Nodes => match id {
             Some(id) => one(id),
-            // A node that was ever configured has an entry, so that it can only be that of one that
-            // has none.
+            // Every node that was ever configured has an entry: this
+            // one is of a node that lacks one.
             None => Held::Nodes(without_entry.clone()),
         },
         Table::History => node_at("/node").map_or(Held::Nobody, one),

@@ -18,6 +18,7 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
     let node = task.node.and_then(|node| rack.inventory.get(node));
     match task.state() {
         TaskState::Queued => {}
+        // The task stands still, but somebody wants it to go on: it is told what keeps it back.
         _ if task.wants_place() => {}
         TaskState::Suspended => return suspended_by(task, rack, node),
         TaskState::RollingBack if task.sequence.is_held() => {
@@ -39,6 +40,7 @@ pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> 
             });
         }
     }
+    // What holds the whole rack is named first: nothing else would let the task go on.
     if let Some(pause) = pause {
         return Some(format!("the end of {}", pause_in_words(&pause.hold)));
     }

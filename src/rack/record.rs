@@ -60,6 +60,7 @@ pub const TRAIL_END: &str = "audit";
 pub fn is_shared(table: Table, key: &str) -> bool {
     match table {
         Table::Tasks | Table::Batches | Table::Nodes => true,
+        // Each host has a trail of its own, which ends where its own disk says.
         Table::Rack => key != TRAIL_END,
         Table::History | Table::Audit => false,
     }
@@ -84,6 +85,7 @@ pub enum Write {
 /// one end on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stretch {
+    /// The part of the memory that is looked at.
     pub table: Table,
     /// How their keys begin.
     pub prefix: String,

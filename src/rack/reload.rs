@@ -99,6 +99,8 @@ impl Node {
             let bmc = bmc_settings(&settings);
             self.bmc.replace_settings(bmc, now, entropy);
             self.settings = settings;
+            // What refused the old credentials says nothing of the new
+            // ones: the node is read at once.
             if other_login {
                 self.try_log_in(now);
             }
@@ -134,6 +136,7 @@ pub(super) fn add_node(
         ..Memory::default()
     });
     let mut node = Node::new(settings, memory, at);
+    // Design, section 6 ("The first minute"): readings that are made at once part with the second.
     node.second_sync = Some(sync::share(inventory.len()));
     node.quarantine = ledger.quarantine.hold_on(node.settings.uuid).map(Box::new);
     if is_new {

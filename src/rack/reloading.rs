@@ -26,6 +26,7 @@ impl Rack {
         now: Instant,
     ) -> Result<(), String> {
         let changes = reload::changes(&self.inventory, &nodes);
+        // Checked before anything is changed: a configuration is taken as a whole or not at all.
         reload::check(&self.inventory, &changes)?;
         let at = self.at(now);
         self.gate.replace_settings(&settings);
@@ -73,6 +74,7 @@ impl Rack {
             node.save(&mut self.ledger);
             self.leaving.close(old, at.now, &mut *self.entropy);
         }
+        // Late answers of the old BMC must not be taken for those of the new one (rule 12).
         self.inventory.forget_address(id);
         for (open, delivery) in withdrawn {
             // A reading is made again where the node is now; what was asked of the old BMC is not
@@ -91,7 +93,7 @@ impl Rack {
     /// The configuration names this node no more.
     fn remove_node(&mut self, id: NodeId, at: Moment) {
         let withdrawn = self.withdraw_side_orders(id, at);
-        // A dry run that this completes is to find the node gone.
+        // Readings of dry runs end last: a dry run that this completes must find the node gone.
         let is_look = |(open, _): &(Open, Delivery)| open.owner.is_plan();
         let (looks, others): (Vec<_>, Vec<_>) = withdrawn.into_iter().partition(is_look);
         for (open, delivery) in others {

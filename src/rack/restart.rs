@@ -27,6 +27,7 @@ impl Node {
     pub(super) fn watch_restart(&mut self, order: &Order, report: &Report, at: Moment) {
         let may_have_arrived = match report {
             Report::Accepted(_) => true,
+            // A BMC that restarts at once does not answer the order.
             Report::Unanswered(silence) => silence.delivery == Delivery::Unknown,
             Report::Refused(_) => false,
         };
@@ -47,6 +48,7 @@ impl Node {
         };
         let lost = self.bmc.session().statistics().lost > restart.lost;
         let answers = report.is_accepted();
+        // A quick BMC is back before the next look, but has lost the session.
         restart.silent |= lost || !answers;
         let passed = at.now - restart.since;
         let text = match (answers, restart.silent) {

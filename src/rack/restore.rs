@@ -67,6 +67,7 @@ impl Since {
         let another_boot = alive.is_some_and(|alive| alive.boot.is_some() && alive.boot != boot);
         let last = alive.map_or(written_at, |alive| alive.wall.max(written_at));
         let away = match (stamp, alive) {
+            // Lives of one boot have one clock, which nobody can set.
             (Some(stamp), _) if one_boot => at.now.since_start().saturating_sub(stamp.at),
             (_, Some(alive)) if alive.wall > written_at => at.wall.since(alive.wall),
             _ => at.wall.since(written_at),
@@ -77,6 +78,8 @@ impl Since {
             lived,
             away,
             off_by: (alive.is_some() && off_by > WORTH_A_WORD).then_some(off_by),
+            // A machine that lost its clock with its power says that no time
+            // has passed, or less than none.
             untold: another_boot && boot.is_some() && last.since(at.wall) > WORTH_A_WORD,
         }
     }
@@ -172,10 +175,11 @@ impl TaskRecord {
         }
         let saved = Saved::from(self.sequence).after_absence(away);
         let saved = saved.with_unsent(self.unsent);
+        // It goes on from its last record: the time that the daemon lived after that is patience.
         let then = at.now.before(lived);
         let mut sequence = Sequence::restore(saved, then);
         let had_ended = sequence.state().is_end();
-        // An order that had not left waited for its turn.
+        // An order that had not left was waiting for its turn: that time is no patience.
         sequence.await_turn(self.unsent.is_some(), then);
         sequence.await_turn(false, at.now);
         let mut task = Task {
@@ -236,6 +240,7 @@ impl Shelf {
     /// What was read by a former life is shown as a reading with its age, not as the present.
     pub(super) fn show_nothing_as_present(&mut self) {
         let nodes = self.nodes.values_mut();
+        // `error` stays until the next power sync (design, section 3), over a restart as well.
         for memory in nodes.filter(|memory| memory.shown != PowerState::Error) {
             memory.shown = PowerState::Unknown;
         }
@@ -258,7 +263,8 @@ impl Shelf {
                     Err(_) => nobodys = true,
                 }
             }
-            // The pause is replaced by the next one, and the sign of life by the next.
+            // Entries of the rack are not sealed: the next pause, and the
+            // next sign of life, replace them.
             if *table != Table::Rack {
                 ledger.journal.seal(*table, key.clone());
             }
@@ -273,7 +279,7 @@ impl Shelf {
     /// never began and names a batch that is not there was never admitted, and is forgotten.
     pub(super) fn drop_half_admitted(&mut self, ledger: &mut Ledger) {
         let unreadable = self.unreadable.iter();
-        // One of them may be the batch that is looked for.
+        // One of the unreadable entries may be the batch that is looked for.
         if unreadable
             .into_iter()
             .any(|entry| entry.table == Table::Batches)
@@ -351,8 +357,7 @@ impl Shelf {
                 longest = longest.max(since.away);
                 untold |= since.untold;
             }
-            // The record of what was sent knows orders by their ids: those of this life must be
-            // others.
+            // A task knows what it has sent by the ids of the orders: this life must use others.
             for sent in task.sequence.sent() {
                 ledger.pass(sent.id);
             }

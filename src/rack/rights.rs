@@ -133,6 +133,7 @@ impl Call {
             Self::ControlBatch { batch, nodes, .. } => {
                 Some((Role::Operator, Scope::Batch(*batch, nodes)))
             }
+            // A pause stops everybody's tasks: a role on some nodes is not enough for it.
             Self::Pause { .. } | Self::Release { .. } => Some((Role::Operator, Scope::Rack)),
         }
     }
@@ -145,6 +146,7 @@ fn role_for(order: &Order) -> Role {
         Effect::Light | Effect::Setting | Effect::Level | Effect::Soft | Effect::Pulse => {
             Role::Operator
         }
+        // A BMC that restarts is deaf for everybody, and nobody knows what a raw command does.
         Effect::Restart | Effect::Anything => Role::Admin,
     }
 }
@@ -168,6 +170,7 @@ pub(super) fn permit(
     }
     let foreign = nodes.iter().filter(|node| !rights.on(role, node));
     let foreign: Vec<String> = foreign.cloned().collect();
+    // A call on the whole rack names no node: a role on some nodes is not enough for it.
     if nodes.is_empty() || !foreign.is_empty() {
         return Err(Refused::NotPermitted {
             role,
@@ -185,7 +188,7 @@ fn nodes_in(
 ) -> Result<Vec<String>, Refused> {
     let of_task = |task: &Task| {
         let node = inventory.with_uuid(task.identity.node_uuid);
-        // That of then where the node is gone.
+        // Where the node is gone, the name that it had then counts.
         let name = node.and_then(|id| inventory.get(id)).map(Node::name);
         name.unwrap_or(&task.identity.node).to_owned()
     };

@@ -47,6 +47,7 @@ pub(super) fn next(
     gate: &Gate,
     now: Instant,
 ) -> Next {
+    // The end of a pause is an input of its own: no time has to be waited for.
     if gate.is_shut() {
         return Next::Wait(None);
     }
@@ -63,6 +64,7 @@ pub(super) fn next(
         let wait = match may_begin(task, tasks, inventory, gate, now) {
             May::From(at) if at <= now => return Next::Begin(task.identity.id),
             May::From(at) => Some(at),
+            // A hold on one node keeps nobody else in its queue from beginning.
             May::NotYet => continue,
             May::BatchFull => None,
         };
@@ -96,7 +98,8 @@ fn may_begin(task: &Task, tasks: &Tasks, inventory: &Inventory, gate: &Gate, now
         return May::NotYet;
     }
     if task.wants_place() {
-        // Going on, a machine that was told to start takes a place again.
+        // The task gave its place up while it stood still, and its machine may still draw its
+        // current: it needs a place again.
         let takes_place = task.has_switched_on();
         return match takes_place && gate.full {
             true => May::NotYet,
@@ -104,6 +107,7 @@ fn may_begin(task: &Task, tasks: &Tasks, inventory: &Inventory, gate: &Gate, now
         };
     }
     let identity = &task.identity;
+    // A task without a batch needs no place to begin: only orders that switch on do (rule 11).
     let Some(batch) = identity.batch.and_then(|id| tasks.batch(id)) else {
         return May::From(now);
     };

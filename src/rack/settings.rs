@@ -54,6 +54,8 @@ impl Default for RackSettings {
             max_transitions: 16,
             power_order: Vec::new(),
             fault_after: 3,
+            // Rule 6: every task ends. Before there was a limit, a
+            // timeout of 31,000 years was taken.
             longest_timeout: Duration::from_secs(30 * 24 * 3600),
             history_keep: Duration::from_secs(30 * 24 * 3600),
             history_entries: 1000,

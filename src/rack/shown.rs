@@ -126,6 +126,7 @@ impl Task {
             ..
         } = &self.identity;
         let by = &requested_by.name;
+        // What people made stand still, and what goes back, is taken over by name only.
         let (go_on, take_over) = match self.state() {
             TaskState::Suspended => (
                 format!("to go on: rackbmc resume {node}; "),

@@ -19,7 +19,7 @@ pub(super) fn check(
 ) -> Result<(), Refused> {
     check_order(order)?;
     if let (Order::ResetBmc { .. }, Some(task)) = (order, node.task) {
-        // Deaf for a minute or more, in the middle of a power change.
+        // A BMC that restarts is deaf for a minute or more, which no power change should meet.
         return Err(node.locked(task, rack.tasks, rack.settings.conductor(), rack.at));
     }
     if rack.gate.stopping {
@@ -37,7 +37,7 @@ pub(super) fn check(
     }
     node.check_shared(order.name())?;
     if let Order::Raw { .. } = order {
-        // Nobody knows what it does to the power.
+        // Nobody knows what a raw command does to the power.
         node.check_quarantine()?;
     }
     match rack.ledger.journal.trouble() {
@@ -50,6 +50,7 @@ pub(super) fn check(
 /// caller's share.
 fn check_crowd(order: &Order, node: &Node, who: &Who, ledger: &Ledger) -> Result<(), Refused> {
     let crowded = Err(Refused::Crowded(node.name().to_owned()));
+    // Half of the BMC's queue stays free for tasks (design, section 8).
     if node.bmc.backlog() >= CROWDED {
         return crowded;
     }
@@ -76,6 +77,7 @@ pub(super) fn answer(open: &Open, report: Report, node: Option<&Node>) -> Result
     let (node, what) = (name, open.order.name().to_owned());
     match report {
         Report::Accepted(reading) => Ok(Answer::Reading(reading)),
+        // The BMC took it and reads back something else: no completion code says so.
         Report::Refused(refusal) if refusal.code == 0 => Err(Refused::NotAsAsked {
             node,
             what,
@@ -130,6 +132,7 @@ fn check_order(order: &Order) -> Result<(), Refused> {
         )));
     }
     if let Order::Raw {
+        // §28.3, Chassis Control: it would change power without a record, a look or a rollback.
         net_fn: 0,
         command: 2,
         ..
@@ -146,6 +149,7 @@ pub(super) fn told(order: &Order, report: Report) -> Report {
     let Report::Unanswered(mut silence) = report else {
         return report;
     };
+    // Rule 2: whoever asks again after silence must know that it may happen twice.
     let meaning = match (silence.delivery, order) {
         (Delivery::NotSent, _) => "nothing was sent",
         (Delivery::Unknown, Order::ResetBmc { .. }) => {

@@ -23,6 +23,7 @@ pub(super) fn check(
     options: &PowerOptions,
     rack: &Snapshot<'_>,
 ) -> Result<(), Refused> {
+    // What holds the whole rack back is said first: no word about the node would help its caller.
     if rack.gate.stopping {
         return Err(Refused::Stopping);
     }
@@ -42,6 +43,7 @@ pub(super) fn check(
     {
         return Err(node.locked(task, rack.tasks, rack.settings.conductor(), rack.at));
     }
+    // A take-over of what is suspended may end what maintenance keeps, but only to switch off.
     if !switches_off_anyhow(operation, options) {
         node.check_maintenance(rack.gate)?;
     }
@@ -120,6 +122,7 @@ pub(super) fn again(
     let mut asked = tasks.asked_under(&who.request, uuid);
     let found = asked.find(same)?;
     let id = found.identity.id;
+    // A take-over that is repeated would end the very task that it has begun.
     let known = who.has_key() || options.on_busy() == OnBusy::TakeOver;
     let newest = || {
         let mut tasks = tasks.newest_first();
@@ -198,9 +201,9 @@ pub(super) fn sequence_settings(
     settings.from_request = options.timeout.is_some();
     if let Some(timeout) = options.timeout {
         if operation.is_soft() {
+            // The way back on keeps its own time: a machine must not stay
+            // off because the wait was short.
             settings.patience = timeout;
-            // The way back on is never cut short below its own time: a machine must not stay off
-            // for a short wait.
         } else {
             settings.change_timeout = timeout;
         }
@@ -214,7 +217,7 @@ pub(super) fn sequence_settings(
         device,
         uefi: options.uefi,
     });
-    // A reboot is that, however it is carried out.
+    // A reboot starts a machine that is off as well, also where it is carried out as a cycle.
     settings.on_if_off |= operation == Operation::Reboot;
     settings.on_if_off |= options.on_if_off || options.boot_device.is_some();
     settings
@@ -247,6 +250,7 @@ pub(super) fn check_members(
             Err(other) => others.push(other),
         }
     }
+    // Where every node is busy there is nothing to begin, which is refused.
     let skips = options.on_busy() == OnBusy::Skip && busy.len() < members.len();
     if !skips {
         let busy = busy.drain(..);
@@ -314,7 +318,7 @@ pub(super) fn make(
     node.memory.last_error = None;
     let settings = sequence_settings(node, request.operation, request.options, at);
     let mut sequence = Sequence::new(operation, settings).with_earlier(node.earlier(at));
-    // Its time runs from here, or its wait does.
+    // This tells the task's clock the moment of the request: its time, or its wait, begins.
     sequence.handle_timeout(at.now);
     Task::new(identity, node_id, sequence)
 }

@@ -87,6 +87,7 @@ fn entry(table: Table, key: &str, value: &[u8]) -> Result<Entry, String> {
                     .map_err(|_| "its key is no order")?;
                 Entry::Intent(OrderId(order), from_json::<intent::Intent>(value)?.into())
             }
+            // The entry may be a newer program's: it is named, and left as it is.
             _ => return Err("this rackbmcd knows no such entry".to_owned()),
         },
         Table::Audit => Entry::Foreign,
@@ -145,6 +146,7 @@ pub(super) fn history(node: Uuid, entry: &crate::model::HistoryEntry) -> Vec<u8>
 
 /// The key of an entry of a node's history: keys sort by node, and then as the numbers do.
 pub(super) fn history_key(node: Uuid, number: u64) -> String {
+    // Twenty digits hold every u64, so that keys sort as their numbers do.
     format!("{}{number:020}", history_prefix(node))
 }
 
@@ -172,6 +174,7 @@ fn happened(key: &str, value: &[u8]) -> Result<(u64, Uuid, crate::model::History
     });
     let (node, number) = place.ok_or("its key is no node and number")?;
     let stored: history::History = from_json(value)?;
+    // A key that contradicts its value tells that the entry was damaged or moved.
     if stored.node != node {
         return Err(format!("it is about the node {}", stored.node));
     }
@@ -204,6 +207,7 @@ fn id(key: &str) -> Result<Uuid, String> {
 
 fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
     let mut json = write_json(Vec::with_capacity(USUAL), value);
+    // Records wait in memory for the disk: spare room of thousands would be megabytes.
     json.shrink_to_fit();
     json
 }

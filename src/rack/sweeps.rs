@@ -55,6 +55,7 @@ impl Sweeps {
     /// # Errors
     /// There are as many as there may be.
     pub(super) fn begin(&mut self, nodes: Vec<NodeId>, now: Instant) -> Result<SweepId, Refused> {
+        // Rule 13: clients that begin sweeps and never look would fill the memory.
         if self.sweeps.len() >= SWEEPS {
             return Err(Refused::Sweeping);
         }
@@ -103,6 +104,7 @@ impl Sweeps {
     /// Somebody looks at it.
     pub(super) fn watched(&mut self, id: SweepId, until: Instant) {
         if let Some(sweep) = self.sweeps.get_mut(&id) {
+            // Its client may need a moment to take the answer and ask again.
             sweep.forget_at = until + UNWATCHED;
         }
     }
@@ -133,6 +135,7 @@ impl Sweeps {
     /// When [`Sweeps::handle_timeout`] has something to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let next = |sweep: &Sweep| {
+            // A silent node has to give its place up only where another one waits for it.
             let waits = !sweep.line.is_empty() && sweep.places.len() >= AT_ONCE;
             let place = sweep.places.values().min().filter(|_| waits);
             place.copied().into_iter().chain([sweep.forget_at]).min()

@@ -35,6 +35,7 @@ impl Node {
         if !self.is_due(now) {
             return false;
         }
+        // A session that is open needs no log-in, and its reading passes the line by.
         if crowded && !self.bmc.is_open() {
             self.in_line = true;
             return false;
@@ -80,7 +81,7 @@ impl Node {
         self.sync = None;
         let share = self.second_sync.take();
         if self.next_sync > now {
-            // A task has ended meanwhile, which says when the next one comes.
+            // A task has ended meanwhile, and its end has set the time of the next reading.
             return;
         }
         self.next_sync = now + share.map_or(interval, |share| interval.mul_f64(share));
@@ -139,6 +140,7 @@ impl Node {
         if soon {
             self.read_soon(at.now);
         }
+        // A fault is told once, with the reading that makes it one.
         if self.failed_syncs != settings.fault_after {
             // A log-in that was refused does not come right by itself: the log has it at once.
             if let Report::Unanswered(silence) = report
@@ -186,11 +188,13 @@ impl Node {
             | TaskState::RolledBack
             | TaskState::Stuck => false,
         };
+        // A task that was stopped before anything left has changed nothing: what was shown stays.
         let keeps_shown = stopped && !task.has_left();
         self.note_late(task, at);
         let done = drift::ends_in(operation).filter(|_| outcome.state == TaskState::Succeeded);
         self.done = done.map(|power| (power, at.now));
         let acted = task.sequence.sent().iter().any(Sent::may_have_acted);
+        // An NMI that was refused, or never left, does not count for nmi_min_interval.
         if operation == Operation::InjectNmi && !acted {
             self.forget_nmi();
         }
@@ -220,6 +224,7 @@ impl Node {
         self.next_sync = at.now + next_sync;
         self.bmc.set_wanted(false, at.now);
         match (outcome.error, outcome.power) {
+            // Design, section 3: after such an end nobody knows what the machine does next.
             (true, _) => self.memory.shown = PowerState::Error,
             (false, Some(power)) if !keeps_shown => {
                 self.memory.shown = power.into();
@@ -257,6 +262,7 @@ pub(super) fn shows(owner: Owner, busy: bool, shown: PowerState) -> bool {
         Owner::Fresh => !busy && shown != PowerState::Error,
         // No sync comes while a task runs: what was not known before is known from here on.
         Owner::Task(_) => shown == PowerState::Unknown,
+        // A dry run changes nothing, not even what is shown.
         Owner::Ahead(_) | Owner::Call(_) | Owner::Plan(..) => false,
     }
 }

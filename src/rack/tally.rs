@@ -73,6 +73,7 @@ impl Tally {
     pub(super) fn settle(&mut self, active: &BTreeMap<TaskId, Task>) {
         while let Some(id) = self.stirred.pop_first() {
             let now = active.get(&id).map(Counted::of).unwrap_or_default();
+            // A task that counts nowhere takes no room here.
             let before = match now == Counted::default() {
                 true => self.counted.remove(&id),
                 false => self.counted.insert(id, now),
@@ -91,6 +92,7 @@ impl Tally {
                 && let Some(queue) = self.queues.get_mut(&left)
             {
                 queue.remove(&id);
+                // The scheduler looks into every queue: an empty one must not stay.
                 if queue.is_empty() {
                     self.queues.remove(&left);
                 }
@@ -99,6 +101,7 @@ impl Tally {
                 self.queues.entry(entered).or_default().insert(id);
             }
         }
+        // Added first, so that the number never falls below zero.
         self.drawing += usize::from(now.draws);
         self.drawing -= usize::from(before.draws);
         if before.under_way != now.under_way {

@@ -161,6 +161,7 @@ impl Task {
     /// the network and not refused, none that switches off followed, and what became of it is not
     /// known yet.
     pub(super) fn draws_inrush(&self) -> bool {
+        // What stands still gives its place up, and needs one again to go on.
         let moving = match self.state() {
             TaskState::Running | TaskState::Aborting | TaskState::RollingBack => true,
             TaskState::Queued
@@ -237,6 +238,7 @@ impl Task {
             .journaled
             .as_ref()
             .is_some_and(|old| old.state.is_end());
+        // An end is told once: batches and counters go on with it.
         let ended = milestone.state.is_end() && !had_ended;
         let text = match self.sequence.outcome() {
             Some(outcome) => {
@@ -281,11 +283,13 @@ impl Task {
         self.may(control)?;
         let suspended = self.state() == TaskState::Suspended;
         match control {
-            // It stands still already, and is not to go on after all.
+            // The task stands still already: the wish to go on is taken back.
             Control::Suspend if self.wants_place() => {
                 (self.resuming, self.returning) = (None, None)
             }
             Control::Resume => (self.resuming, self.returning) = (Some(by.to_owned()), None),
+            // The way back may switch a machine on: it waits for a
+            // place, as a resume does (rule 11).
             Control::Rollback if suspended => {
                 (self.resuming, self.returning) = (None, Some(by.to_owned()));
             }
@@ -318,7 +322,7 @@ impl Task {
     /// Nothing keeps it back, and it goes on or begins: whether this is its beginning.
     pub(super) fn go_on(&mut self, at: Moment) -> bool {
         if let Some(by) = self.resuming.take() {
-            // Its state may have changed since: then there is nothing to resume any more.
+            // The task's state may have changed since: then there is nothing to resume any more.
             let _ = self.sequence.control(Control::Resume, &by, at.now);
             return false;
         }
@@ -368,7 +372,7 @@ impl Task {
         let (call, until) = self.nmi_call?;
         let mut sent = self.sequence.sent().iter();
         let pulse = sent.rfind(|sent| sent.order == Order::Nmi);
-        // One that did not leave, or met a refusal, may still be given again.
+        // An NMI that did not leave, or was refused, may still be given: that is not the end.
         let is_final = |report: &Report| match report {
             Report::Accepted(_) => true,
             Report::Unanswered(silence) if silence.delivery == Delivery::Unknown => true,
@@ -377,6 +381,7 @@ impl Task {
         let said = pulse.and_then(|sent| sent.answer.as_ref());
         let answer = match said.filter(|(_, report)| is_final(report)) {
             Some((_, report)) => self.nmi_said(report),
+            // It ended before the NMI was given: the machine is off, or somebody stopped it.
             None if self.state().is_end() => Err(self.nmi_not_sent()),
             None if now >= until => Err(Refused::Unanswered {
                 node: self.identity.node.clone(),
@@ -431,6 +436,7 @@ impl Task {
             identity: self.identity.clone(),
             sequence: self.sequence.record(at.now),
             written_at: at.wall,
+            // Patience over a crash is counted by the clock of this life, which nobody can set.
             written: Some(at.stamp()),
             resuming: self.resuming.clone(),
             returning: self.returning.clone(),
@@ -443,6 +449,7 @@ impl Task {
     /// again changes nothing, and to suspend it takes the wish back.
     pub(super) fn may(&self, control: Control) -> Result<(), Refusal> {
         let decide = |control| match control {
+            // A second resume once went past the scheduler, and took a place that was not there.
             Control::Resume if self.resuming.is_some() => Err("resume"),
             Control::Rollback if self.returning.is_some() => Err("roll back"),
             Control::Resume

@@ -58,7 +58,7 @@ impl Tasks {
     /// An id that sorts after all before, and whose short one nothing that is remembered has.
     pub(super) fn make_id(&mut self, wall: WallTime, entropy: &mut dyn Entropy) -> TaskId {
         let mut id = self.ids.make(wall, entropy);
-        // Chance has 33 million to choose from.
+        // Five letters make 33 million short ids: a second try is rare.
         for _ in 0..SHORT_TRIES {
             let short = Short::of(id);
             let of_a_batch = |batch: &BatchId| Short::of(*batch) == short;
@@ -77,6 +77,7 @@ impl Tasks {
     pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
         match self.active.get_mut(&id) {
             Some(task) => {
+                // Whoever has a task in hand may change it: it is counted anew before anybody asks.
                 self.tally.stir(id);
                 Some(task)
             }
@@ -112,6 +113,7 @@ impl Tasks {
         if let Some(mut task) = self.active.remove(&id) {
             self.tally.stir(id);
             task.identity.ended_at = Some(wall);
+            // An ended task waits for nothing, and its view must not say that it does.
             (task.resuming, task.returning) = (None, None);
             let batch = task.identity.batch.filter(|_| !task.had_turn);
             if let Some(batch) = batch.and_then(|batch| self.batches.get_mut(&batch)) {
@@ -191,6 +193,7 @@ impl Tasks {
     pub(super) fn inrushes(&mut self, ledger: &Ledger) -> usize {
         self.count();
         let on_its_way = ledger.drawing_inrush();
+        // Rule 11: an order counts from its record on, and its task not a second time.
         let more = on_its_way.filter(|task| !self.tally.draws(*task) && self.is_active(*task));
         self.tally.drawing() + more.count()
     }
@@ -349,7 +352,8 @@ impl Tasks {
             let node = node.and_then(|id| inventory.get(id));
             let uuid = node.map(|node| node.settings.uuid);
             let found = uuid.and_then(|uuid| by_uuid.get(&uuid).copied());
-            // A node that is gone, or a task: both are still in the batch, by the name of then.
+            // Where the node is gone, or its task is forgotten, the batch
+            // still knows it by the name of then.
             let of_then = by_name.get(ident.as_str());
             let of_then = of_then.filter(|(_, known)| uuid.is_none() || !known);
             let found = found.or(of_then.map(|(task, _)| *task));
@@ -376,13 +380,14 @@ impl Tasks {
         let (first, last) = (TaskId::nil(), TaskId::max());
         let hash = request_hash(request, node);
         let asked = self.asked.range((hash, first)..=(hash, last)).rev();
-        // Two ids may have one hash: who asks compares them.
+        // Two ids may have one hash: whoever asks compares the ids.
         asked.filter_map(|(_, id)| self.get(*id))
     }
 
     /// Whether a task is looked for by the id of its request.
     fn asked_as(task: &Task) -> Option<(u64, TaskId)> {
         let request = &task.identity.requested_by.request;
+        // The request of a batch is known again by the batch (`batch_again`).
         let single = task.identity.batch.is_none() && !request.is_empty();
         single.then(|| {
             (

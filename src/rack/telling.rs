@@ -109,6 +109,7 @@ impl Rack {
         let Some((call, answer)) = task.nmi_answer(at.now) else {
             return;
         };
+        // Rule: every call brings one answer, and a slow disk once made it two.
         task.nmi_call = None;
         let task = self.snapshot(at).task(id).ok_or(Refused::NoSuchTask(id));
         let answer = answer.and(task).map(Answer::Task);
@@ -118,6 +119,7 @@ impl Rack {
     /// Those who waited for something that has come, or long enough, hear it; everybody where
     /// `all`.
     pub(super) fn answer_waits(&mut self, all: bool, at: Moment) {
+        // Taken out meanwhile: answers are made of a snapshot, which borrows the whole rack.
         let mut waits = std::mem::take(&mut self.outbox.waits);
         let answers = waits.take_answers(all, &self.snapshot(at), &self.outbox.events);
         self.outbox.waits = waits;
@@ -131,6 +133,7 @@ impl Rack {
         if let Ok(Answer::Sweep(news)) = &answer
             && news.ended
         {
+            // Its client has all of it: the place is free for another sweep.
             self.sweeps.forget(news.sweep);
         }
         self.outbox.answer(call, answer);
@@ -139,6 +142,7 @@ impl Rack {
     /// One of a dry run's readings is there, or never will be.
     pub(super) fn planned(&mut self, call: CallId, slot: usize, report: Report, at: Moment) {
         if let Some(plan) = self.plans.report(call, slot, report) {
+            // A plan is shown as a batch, so that it needs an id that no batch has.
             let id = self.tasks.make_id(at.wall, &mut *self.entropy);
             let view = plan.view(id, &self.snapshot(at));
             self.outbox.answer(call, Ok(Answer::Batch(view)));

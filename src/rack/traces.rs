@@ -29,6 +29,7 @@ impl Traces {
             self.limit(node);
         }
         self.kept = self.kept.saturating_add_signed(node.bmc.trace_growth());
+        // Only at half is room given back, or every datagram would share it out anew.
         let plenty = limited && self.kept < TRACED_BYTES / 2;
         if self.kept > TRACED_BYTES || plenty {
             self.share(inventory);

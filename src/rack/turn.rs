@@ -26,6 +26,7 @@ impl Rack {
     /// The last part of every input: who may begin now begins, and who waited hears of it.
     pub(super) fn finish(&mut self, at: Moment) {
         self.give_up_hanging(at);
+        // A node in line has no timer of its own: whoever frees a place has to wake it.
         while let Some(node) = self.log_ins.next() {
             if let Some(node) = self.inventory.get_mut(node) {
                 node.in_line = false;
@@ -35,6 +36,7 @@ impl Rack {
         while let Some((sweep, node)) = self.sweeps.take_next(at.now) {
             match self.inventory.get(node) {
                 Some(_) => self.read_fresh(node, Asker::Sweep(sweep), at),
+                // A reload may have taken the node away: the sweep must not wait for it.
                 None => self.sweeps.note(sweep, node, false),
             }
         }
@@ -55,6 +57,7 @@ impl Rack {
         self.tasks.forget_surplus(keep, at, &mut self.ledger);
         self.turned = at.now;
         let due = self.outbox.waits.is_due(at.now);
+        // `|` and not `||`: to ask is to take the news, so that each is asked in every turn.
         if self.outbox.has_news() | self.sweeps.has_news() | due {
             self.answer_waits(false, at);
         }
@@ -70,8 +73,8 @@ impl Rack {
                     self.begin(task, at);
                     after = Some(task);
                 }
-                // What has begun may have ended already, and have made room for who was passed
-                // over.
+                // Starting a task can end it at once (nothing to do), which makes room for those
+                // that were passed over: look again from the front.
                 Next::Wait(_) if after.is_some() => after = None,
                 Next::Wait(look_again) => {
                     self.gate.look_again_at(look_again);
@@ -87,6 +90,7 @@ impl Rack {
             let left = outgoing.clone();
             let (gate, ledger) = (&mut self.gate, &mut self.ledger);
             let (tasks, outbox) = (&mut self.tasks, &mut self.outbox);
+            // The permit lets it out, but a power-on may still have to keep its distance (rule 11).
             if pass(outgoing, gate, ledger, tasks, outbox, at.now) {
                 self.note_left(&left, at);
             }
@@ -103,6 +107,8 @@ impl Rack {
     fn note_left(&mut self, outgoing: &Outgoing, at: Moment) {
         for id in self.inventory.at(outgoing.to) {
             let node = self.inventory.get_mut(id);
+            // Two nodes may have one address, where names say so: our
+            // port tells whose datagram it is.
             if let Some(node) = node.filter(|node| node.bmc.has_port(outgoing.port)) {
                 let shown = node.bmc.show(outgoing);
                 node.bmc.note_left(shown, at.now);
@@ -117,11 +123,13 @@ impl Rack {
         let node = task.node;
         let batch = task.identity.batch.filter(|_| !task.has_nothing_to_do());
         let begins = task.go_on(at);
+        // A task that goes on began before: it moves no other start of its batch.
         if begins && let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch)) {
             batch.begun(id, at.now);
         }
         let Some(place) = node else { return };
         if let Some(node) = self.inventory.get_mut(place) {
+            // A task speaks to the BMC again and again: its session stays open.
             node.bmc.set_wanted(true, at.now);
         }
         if begins
@@ -216,6 +224,7 @@ impl Rack {
     }
 
     fn take_report(&mut self, node: NodeId, id: OrderId, mut report: Report, at: Moment) {
+        // A datagram that was held once left after its order's report, and after an answered abort.
         self.gate.drop_held(id);
         let Some(open) = self.ledger.close(id) else {
             return self.take_late_report(node, id, report, at);
@@ -227,7 +236,7 @@ impl Rack {
         if let Report::Unanswered(silence) = &mut report
             && open.left == 0
         {
-            // Whatever the BMC's room gave out was kept back.
+            // The gate kept back whatever the BMC's room gave out: nothing can have arrived.
             silence.delivery = Delivery::NotSent;
         }
         self.counters.reported(&report);
@@ -243,6 +252,8 @@ impl Rack {
                 if let Some(node) = self.inventory.get_mut(open.node) {
                     node.fresh_ended(power.is_some(), at.now);
                 }
+                // Noted before it is answered, so that the view which
+                // callers get shows this reading.
                 self.note_reading(open.node, power, open.owner, at);
                 let calls = self.inventory.get_mut(open.node);
                 let calls = calls.map(|node| node.take_calls());
@@ -279,6 +290,8 @@ impl Rack {
             self.counters.watts.insert(name, *watts);
         }
         let changes = open.order.changes_machine();
+        // Rule 2: where an order may have changed the machine, its silence
+        // says whether it may have arrived.
         let report = match changes {
             true => side::told(&open.order, report),
             false => report,
@@ -299,7 +312,7 @@ impl Rack {
         };
         node.sync_ended(self.settings.sync_interval, at.now);
         let mut effects = node.look_at_restart(report, at);
-        // That a BMC is silent which restarts is no fault.
+        // A BMC that restarts is silent for a while: that is no fault.
         if power.is_none() && node.restart.is_none() {
             effects.extend(node.sync_failed(report, &self.settings, at));
         }
@@ -315,6 +328,8 @@ impl Rack {
             Report::Accepted(Reading::Power(power)) => Some(*power),
             Report::Accepted(_) | Report::Refused(_) | Report::Unanswered(_) => None,
         };
+        // An order that was taken back while it waited for its turn
+        // keeps its task's clock no longer.
         task.sequence.await_turn(false, at.now);
         task.sequence.handle_report(order, report, at.now);
         if let Some(node) = task.node {
@@ -331,7 +346,9 @@ impl Rack {
             return;
         };
         let shows = sync::shows(owner, task.is_some(), node.memory.shown);
+        // What the task's own order brings is no drift: the task tells of it itself.
         let explained = task.as_ref().is_some_and(|task| task.has_left());
+        // The task's own readings reach it as reports; those of others make it look sooner.
         if let (Owner::Sync | Owner::Fresh, Some(task)) = (owner, task) {
             task.sequence.observe_power(power, at.now);
         }
@@ -358,6 +375,7 @@ impl Rack {
         if task.is_none_or(|task| task.state() != TaskState::RollingBack) {
             return;
         }
+        // A reading changes nothing: it may be answered while the rack is paused.
         let changing = |(_, open): &(OrderId, &Open)| open.order.changes_power();
         if let Some((order, _)) = self.ledger.of_task(id).filter(changing) {
             self.take_back(id, order, "held back when the rack was paused", at);
@@ -379,6 +397,7 @@ impl Rack {
             return;
         };
         let alarm = node.take_alarm(at);
+        // Rule 12: a BMC that may be another machine's gets no order that changes power.
         let suspends = identity::to_suspend(node, &self.tasks);
         self.carry_out(id, alarm, at);
         if let Some((task, why)) = suspends
@@ -405,6 +424,8 @@ impl Rack {
                 self.take_back(id, order, "withdrawn", at);
                 continue;
             }
+            // A task has one order under way; a rack that stops, or that
+            // another host may have, asks nothing.
             let busy = self.ledger.of_task(id).is_some() || self.gate.is_still();
             let Some(node) = task.node.filter(|_| task.admitted && !busy) else {
                 break;
@@ -417,6 +438,7 @@ impl Rack {
                 .ledger
                 .enter_leading(node, Owner::Task(id), order, leads);
             if self.ledger.unwritten_of(id).is_none() {
+                // What only reads has nothing to be written ahead (rule 1).
                 self.submit(order, at);
             } else {
                 let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
@@ -457,6 +479,7 @@ impl Rack {
                 let text = format!("not sent, because it had to wait for {why}");
                 self.take_back(task, order, &text, at);
             }
+            // Its caller decides whether to ask again; a task does so by itself.
             (Owner::Call(call), Some(why)) => {
                 self.ledger.close(order);
                 self.outbox.answer(call, Err(Refused::Unconfirmed(why)));
@@ -480,6 +503,7 @@ impl Rack {
                     self.outbox
                         .answer(call, Err(Refused::Store(why.to_owned())));
                 }
+                // These only read, so that they never wait for the journal.
                 Some(Owner::Ahead(_) | Owner::Sync | Owner::Fresh | Owner::Plan(..)) | None => {}
             },
             Parked::Admit(tasks, call, reply) => {
@@ -488,7 +512,7 @@ impl Rack {
                         .answer(call, Err(Refused::Store(why.to_owned())));
                 }
             }
-            // A control was carried out, and the next life of the daemon does not know of it.
+            // The control was carried out, but the next life of the daemon may not know of it.
             Parked::Reply(call, _) => {
                 let refused = Refused::Unremembered(why.to_owned());
                 self.outbox.answer(call, Err(refused));
@@ -504,12 +528,15 @@ impl Rack {
     /// said to be unremembered. Orders of tasks wait on.
     fn give_up_hanging(&mut self, at: Moment) {
         self.ledger.journal.watch(at.now);
+        // The task of an order was told yes: it waits on, and its deadline ends it (rule 6).
         let tired = |parked: &Parked| !matches!(parked, Parked::Order(_));
         for parked in self.ledger.journal.take_hanging(tired) {
             let why = self.ledger.journal.trouble().unwrap_or_default().to_owned();
             match parked {
                 // What is under way to the disk may be written yet: its forgetting goes after it.
                 Parked::Admit(tasks, call, reply) => {
+                    // The answer names the task, because it may still
+                    // happen if the daemon dies now.
                     let task = tasks.first().copied().filter(|_| tasks.len() == 1);
                     let refused = Refused::Withdrawn { task, why };
                     if self.withdraw_tasks(tasks, &reply) {
@@ -543,6 +570,7 @@ impl Rack {
         let version = task.identity.version;
         let suspended = task.state() == TaskState::Suspended;
         let (node, ahead) = (task.node, task.ahead.take());
+        // The early reading is taken back: a task that goes on later looks for itself.
         if let Some(ahead) = ahead {
             self.withdraw(ahead.order, at);
         }
@@ -550,6 +578,7 @@ impl Rack {
             && let Some(place) = self.inventory.get_mut(node)
         {
             place.bmc.set_wanted(!suspended, at.now);
+            // The node may have another task by now, for which this control changes nothing.
             if place.task == Some(id) {
                 self.settle(node, at);
             }
@@ -577,6 +606,7 @@ impl Rack {
     }
 
     fn end_task(&mut self, id: TaskId, at: Moment) {
+        // Closed first: what follows from an end asks which tasks are still open.
         self.tasks.close(id, at.wall);
         let task = self.tasks.get(id);
         let Some((task, outcome)) = task.and_then(|task| Some((task, task.sequence.outcome()?)))
@@ -587,6 +617,7 @@ impl Rack {
         self.counters.ended(task, outcome.state, at);
         let batch = task.identity.batch;
         let interval = self.settings.sync_interval;
+        // An end that leaves open what the machine does is followed by a reading within seconds.
         let next_sync = sync::next_after(outcome, interval, &mut *self.entropy);
         if let Some(id) = task.node
             && let Some(node) = self.inventory.get_mut(id)
@@ -609,6 +640,7 @@ impl Rack {
         let cancelled = self.tasks.stop_batch(id, failed);
         let stops = cancelled.is_some();
         for task in cancelled.unwrap_or_default() {
+            // A refusal is no fault: the task has ended in between.
             let _ = self.control(task, Control::Cancel, &by, at);
         }
         let ended = self.tasks.batch_went_on(id, at.wall);
@@ -636,6 +668,7 @@ impl Rack {
         let text = change.words(delivery);
         let node = self.inventory.get_mut(open.node);
         match open.owner {
+            // A node with a task neither goes nor moves (`reload::check`), and a sync comes again.
             Owner::Task(_) | Owner::Ahead(_) | Owner::Sync => {}
             Owner::Fresh => {
                 let Some(node) = node else { return };

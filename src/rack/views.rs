@@ -48,6 +48,7 @@ impl Snapshot<'_> {
     pub(super) fn sweep(&self, sweep: SweepId, seen: usize) -> Option<SweepNews> {
         let (read, ended) = self.sweeps.look(sweep, seen)?;
         let told = |read: &Read| {
+            // A node that a reload has taken away is left out, and counts as seen.
             let (fresh, node) = (read.fresh, self.node(read.node)?);
             Some(model::FreshReading { fresh, node })
         };
@@ -95,6 +96,7 @@ impl Snapshot<'_> {
                 && short.is_none_or(|short| Short::of(task.identity.id) == short)
                 && (!active || task.is_active())
         };
+        // A batch is counted once for all of its tasks, of which there may be thousands.
         let mut rooms = Rooms::default();
         let tasks = self.tasks.newest_first().filter(wanted).take(limit);
         Ok(tasks.map(|task| self.view_of(task, &mut rooms)).collect())
@@ -127,7 +129,9 @@ impl Snapshot<'_> {
                 .task(*task)
                 .map(Answer::Task)
                 .ok_or(Refused::NoSuchTask(*task)),
+            // Its caller hears what the BMC says: the turn answers when that is known.
             Reply::Nmi => return None,
+            // By its uuid: a reload may come between the call and its commit.
             Reply::Node(uuid) => {
                 let node = self.inventory.with_uuid(*uuid);
                 node.and_then(|id| self.node(id))
@@ -162,6 +166,7 @@ impl Snapshot<'_> {
         let store_trouble = self.ledger.journal.trouble().map(str::to_owned);
         let pause = self.gate.pause.as_ref().map(|pause| pause.hold.clone());
         let status = match (&store_trouble, &pause) {
+            // A pause is somebody's wish; a disk that fails wants somebody to act.
             (Some(_), _) => HealthStatus::Failing,
             (None, Some(_)) => HealthStatus::Paused,
             (None, None) => HealthStatus::Ok,

@@ -43,6 +43,7 @@ pub(super) enum Awaited {
 
 impl Waits {
     pub(super) fn next(&self) -> Option<Instant> {
+        // Those who were left for the next turn are due at once.
         let more = self.more.then_some(Instant::START);
         more.or_else(|| self.waiting.iter().map(|wait| wait.until).min())
     }
@@ -80,6 +81,7 @@ impl Waits {
     ) -> Vec<(CallId, Result<Answer, Refused>)> {
         let (mut answers, mut more) = (Vec::new(), false);
         self.waiting.retain(|wait| {
+            // A daemon that stops has no next turn: it answers everybody now.
             if answers.len() >= ANSWERS_AT_ONCE && !all {
                 more = true;
                 return true;
@@ -107,6 +109,7 @@ pub(super) fn told(
 ) -> Option<Result<Answer, Refused>> {
     match what {
         Awaited::Task(id, version) => {
+            // History may have forgotten the task while its caller waited.
             let Some(task) = rack.tasks.get(*id) else {
                 return Some(Err(Refused::NoSuchTask(*id)));
             };
@@ -145,6 +148,7 @@ pub(super) fn told(
                 next: events.position(),
                 reset: false,
             };
+            // An empty answer has the position in it: its reader goes on from there without a gap.
             let view = view.or_else(|| anyhow.then(nothing));
             view.map(|view| Ok(Answer::Events(view)))
         }

@@ -17,6 +17,7 @@ pub(super) struct Stamp {
 #[serde(deny_unknown_fields)]
 pub(super) struct Alive {
     wall: WallTime,
+    // Not there before format 3: an older sign of life has the calendar's time alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stamp: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,6 +20,7 @@ pub(super) struct Batch {
     stagger: Duration,
     on_failure: OnFailure,
     members: Vec<StoredMember>,
+    // This field came within a format: a record without it reads, and is written, as before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<StoredLeftOut>,
     stopped: bool,

@@ -57,6 +57,7 @@ impl From<Happened> for HistoryEntry {
         } = stored;
         Self {
             at,
+            // A kind that this program does not know is kept, and shown as it stands.
             kind: Word::of(&kind),
             text,
             task,

@@ -38,7 +38,7 @@ fn third(table: Table, entry: &mut Value) -> Result<(), String> {
     match table {
         Table::Nodes => each_order_acts_late(entry),
         Table::Tasks => tasks_know_of_earlier_ones(entry),
-        // A sign of life says more than the calendar does.
+        // Since format 3 a sign of life has more in it than the calendar's time.
         Table::Rack if entry.is_u64() => {
             *entry = json!({ "wall": entry.take() });
             Ok(())
@@ -65,6 +65,7 @@ fn each_order_acts_late(entry: &mut Value) -> Result<(), String> {
     }
     let to = fields.get("to").and_then(Value::as_array).cloned();
     let to = to.ok_or("its late effect leads nowhere")?;
+    // An effect that has come stands against nothing any more.
     if to.is_empty() {
         return Ok(());
     }
@@ -142,6 +143,7 @@ fn bring(steps: &[Step], from: u64, table: Table, value: Vec<u8>) -> Vec<u8> {
             Ok(json)
         });
     let json = brought.unwrap_or_else(|why| {
+        // The value is kept behind the reason: a person, or a later program, can still read it.
         let was = String::from_utf8_lossy(&value);
         json!({ NOT_BROUGHT: format!("from format {from}: {why}"), "was": was })
     });

@@ -27,6 +27,7 @@ pub(super) struct Node {
     last_nmi: Option<WallTime>,
     reading: Option<(Power, WallTime)>,
     late: Vec<Late>,
+    // This field came within a format: a record without it reads, and is written, as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holds_longer: Option<Duration>,
     gone_since: Option<WallTime>,
@@ -46,6 +47,7 @@ stored_words! {
 stored_words! {
     /// What is wrong with a node.
     Fault = crate::model::NodeFault {
+        // The word is Ironic's, and older than the room of words: what is stored keeps its name.
         "power failure" = Unreadable,
     }
 }
@@ -142,6 +144,7 @@ impl From<Traits> for bmc::identity::Traits {
 
 impl From<&Memory> for Node {
     fn from(running: &Memory) -> Self {
+        // Each field is named: a new one does not compile before it is decided how it is stored.
         let Memory {
             created_at,
             updated_at,
@@ -290,6 +293,7 @@ impl From<&bmc::Knowledge> for Knowledge {
         Self {
             log_ins,
             pace: pace.map(|bmc::Lowered { percent, times }| Pace { percent, times }),
+            // Without a GUID nothing tells one BMC from another: there is nothing to keep.
             identity: guid.map(|_| Identity {
                 guid,
                 other,

@@ -36,6 +36,7 @@ pub(super) struct Task {
     resuming: Option<String>,
     returning: Option<String>,
     unsent: Option<u64>,
+    // Not there before format 3, which counts patience by the clock of a life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     written: Option<Stamp>,
 }
@@ -128,6 +129,7 @@ impl From<Task> for TaskRecord {
 
 impl From<Identity> for StoredIdentity {
     fn from(running: Identity) -> Self {
+        // Each field is named: a new one does not compile before it is decided how it is stored.
         let Identity {
             id,
             node,
@@ -156,6 +158,7 @@ impl From<Identity> for StoredIdentity {
             ended_at,
             version,
             controls: controls.into_iter().map(Into::into).collect(),
+            // Records from before this field have none: zero is written as they are.
             controls_left_out: (controls_left_out > 0).then_some(controls_left_out),
             took_over,
             taken_over_by,
