@@ -21,7 +21,7 @@ use std::time::Duration;
 pub(super) struct Ahead {
     pub(super) order: OrderId,
     asked_at: Instant,
-    /// What it found.
+    /// What the reading found.
     found: Option<Report>,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Batch {
     version: u64,
     /// The rank of each task, for those who ask often.
     ranks: BTreeMap<TaskId, usize>,
-    /// What the last control of the batch was answered by those of its tasks that refused it.
+    /// What those tasks said that refused the last control of the batch.
     refusals: BTreeMap<TaskId, String>,
     /// When the last of its tasks began that had something to do as far as was known, and which one
     /// that was.

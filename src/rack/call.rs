@@ -164,7 +164,7 @@ pub enum Call {
     Order {
         /// Name or uuid.
         node: String,
-        /// One that does not change power.
+        /// An order that does not change power.
         order: Order,
         who: Who,
     },
@@ -438,7 +438,8 @@ pub enum Refused {
     /// The journal cannot be read.
     #[error("the journal cannot be read: {0}")]
     NotRead(String),
-    /// It was done, and may not outlive the daemon, because the journal cannot be written.
+    /// What was asked for was done, and may not outlive the daemon, because the journal cannot be
+    /// written.
     #[error(
         "it was done and holds as long as this daemon runs, but after a restart it may be as before: the journal cannot be written: {0}"
     )]
@@ -486,7 +487,7 @@ pub enum Refused {
         what: String,
         /// What stands in the way.
         trouble: Trouble,
-        /// It in words.
+        /// The silence in words.
         text: String,
         /// Whether the BMC may have received it.
         delivery: Delivery,

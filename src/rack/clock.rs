@@ -72,10 +72,10 @@ pub struct Birth {
 /// Whether what is remembered is what was written last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Copied {
-    /// It is, as far as can be told.
+    /// What is remembered was written last, as far as can be told.
     #[default]
     No,
-    /// It was put back from a copy: so many transactions were written after it.
+    /// What is remembered was put back from a copy: so many transactions were written after it.
     Behind(u64),
     /// Nothing is there that would tell.
     Unknown,

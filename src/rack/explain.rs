@@ -137,7 +137,7 @@ fn suites(node: &Node) -> Vec<Fact> {
     facts
 }
 
-/// What its answers have shown of it.
+/// What the answers of the BMC have shown of it.
 fn found_out(node: &Node, now: Instant) -> Vec<Fact> {
     let evidence = node.bmc.knowledge().evidence.iter();
     let mut facts: Vec<Fact> = evidence.map(|found| fact("found out", found)).collect();

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) struct Gate {
     /// Power-ons and cycles that may be under way at once.
     pub(super) places: usize,
-    /// Whether they are, as the turn has counted last.
+    /// Whether as many are under way, as the turn has counted last.
     pub(super) full: bool,
     /// The least time between two power-ons.
     stagger: Duration,

@@ -87,8 +87,8 @@ impl Rack {
             || node.is_some_and(|node| node.memory.suspended == Some(id))
     }
 
-    /// What was kept stays suspended until somebody resumes it: the end of a hold is not asked
-    /// whether it was meant, too.
+    /// A task that was kept stays suspended until somebody resumes it: the end of the hold does
+    /// not.
     pub(super) fn keep_for_good(&mut self, id: TaskId, by: &str, at: Moment) {
         let pause = self.gate.pause.as_mut();
         if pause.is_some_and(|pause| pause.tasks.remove(&id)) {

@@ -16,7 +16,7 @@ use super::tasks::Tasks;
 use crate::model::{self, Delivery, HistoryEntry, HistoryKind, TaskId, TaskState, Who};
 
 impl Node {
-    /// It goes into maintenance, or out of it.
+    /// The node goes into maintenance, or out of it.
     pub(super) fn set_maintenance(
         &mut self,
         hold: Option<Option<String>>,

@@ -109,13 +109,13 @@ impl Owner {
 /// How far an order has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
-    /// It changes nothing: its BMC may have it.
+    /// The order changes nothing: its BMC may have it.
     Ready,
-    /// It changes something, and is not written down yet.
+    /// The order changes something, and is not written down yet.
     Unwritten,
-    /// It is being written down.
+    /// The order is being written down.
     Journaled,
-    /// The BMC's room has it.
+    /// The BMC's room has the order.
     Submitted,
 }
 

@@ -23,9 +23,9 @@ pub(super) struct LogIns {
 struct Place {
     /// Datagrams that had come from the BMC when one came last.
     heard: u64,
-    /// When that was, or the log-in began.
+    /// When that one came, or the log-in began.
     since: Instant,
-    /// Whether it has gone outside.
+    /// Whether the BMC has given its place up.
     given_up: bool,
 }
 
@@ -72,7 +72,7 @@ impl LogIns {
         }
     }
 
-    /// Those that were silent for too long give their places up.
+    /// BMCs that were silent for too long give their places up.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         for place in self.places.values_mut() {
             place.given_up |= place.since + SILENT <= now;

@@ -143,7 +143,7 @@ impl Node {
         self.memory.last_nmi = None;
     }
 
-    /// What is said to whoever wants it while a task has it.
+    /// What is said to whoever wants the node while a task has it.
     pub(super) fn locked(&self, task: TaskId, tasks: &Tasks, host: &str, at: Moment) -> Refused {
         let holder = tasks.get(task);
         let detail = holder.map(|task| format!(" {}", task.holds_in_words()));

@@ -36,7 +36,7 @@ pub struct Succession {
     pub permit: Permit,
     /// Nothing of another host can be on its way any more.
     pub clean: bool,
-    /// It stays where it is: here it is looked at, as the other host shows it.
+    /// The rack stays where it is: here it is looked at, as the other host shows it.
     pub only_looked_at: bool,
     /// What the calendar of who had the rack before said at its last sign of life, and how long ago
     /// that was by our clock.

@@ -90,11 +90,11 @@ impl Since {
 pub(super) enum Stale {
     /// The daemon was away for so long.
     Away(Duration),
-    /// It was away, and the calendar does not tell for how long.
+    /// The daemon was away, and the calendar does not tell for how long.
     Untold,
     /// The journal lacks so many transactions.
     Behind(u64),
-    /// It may lack some.
+    /// The journal may lack some.
     Unknown,
 }
 

@@ -83,11 +83,11 @@ impl RackSettings {
 /// What maintenance of a node means for requests that change its power.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MaintenancePolicy {
-    /// They are refused, with the reason of the maintenance, and so is a resume. A task that has
-    /// not begun yet is suspended, and waits for its place again when the maintenance ends; one
-    /// that runs goes on.
+    /// Such requests are refused, with the reason of the maintenance, and so is a resume. A task
+    /// that has not begun yet is suspended, and waits for its place again when the maintenance
+    /// ends; one that runs goes on.
     Block,
-    /// They are carried out, as Ironic does it: who works on a machine switches it.
+    /// Such requests are carried out, as Ironic does it: whoever works on a machine switches it.
     #[default]
     Allow,
 }
@@ -131,13 +131,13 @@ pub trait Refusals {
     /// said last.
     ///
     /// # Errors
-    /// It cannot be known, in words: then none is to be tried.
+    /// The number cannot be known, in words: then no log-in is to be tried.
     fn of(&mut self, node: &NodeSettings) -> Result<Option<(u32, String)>, String>;
 
     /// Puts down how a log-in went: what it was refused for, if it was.
     ///
     /// # Errors
-    /// It could not be put down, in words.
+    /// The log-in could not be put down, in words.
     fn note(&mut self, node: &NodeSettings, refused: Option<(Trouble, &str)>)
     -> Result<(), String>;
 }

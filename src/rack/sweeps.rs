@@ -37,15 +37,15 @@ pub(super) struct Read {
 
 #[derive(Debug)]
 struct Sweep {
-    /// Those whose turn has not come.
+    /// Nodes whose turn has not come.
     line: VecDeque<NodeId>,
-    /// Those that are being read and hold a place, and until when.
+    /// Nodes that are being read and hold a place, and until when.
     places: BTreeMap<NodeId, Instant>,
-    /// Those that were read, or tried in vain, in that order.
+    /// Nodes that were read, or tried in vain, in that order.
     read: Vec<Read>,
-    /// How many it has in all.
+    /// How many nodes the sweep has in all.
     all: usize,
-    /// When it is forgotten, if nobody looks at it before.
+    /// When the sweep is forgotten, if nobody looks at it before.
     forget_at: Instant,
 }
 
@@ -101,7 +101,7 @@ impl Sweeps {
         std::mem::take(&mut self.news)
     }
 
-    /// Somebody looks at it.
+    /// Somebody looks at the sweep, or waits for it until `until`.
     pub(super) fn watched(&mut self, id: SweepId, until: Instant) {
         if let Some(sweep) = self.sweeps.get_mut(&id) {
             // Its client may need a moment to take the answer and ask again.

@@ -96,14 +96,14 @@ impl Node {
         }
     }
 
-    /// It is read as soon as its BMC may be spoken to again.
+    /// The node is read as soon as its BMC may be spoken to again.
     fn read_soon(&mut self, now: Instant) {
         let next = self.bmc.next_attempt(now).unwrap_or(now);
         self.next_sync = self.next_sync.min(next.max(now + SOON));
     }
 
-    /// It has other credentials: a reading shows at once whether they are right. `error` stays for
-    /// its time.
+    /// The node has other credentials: a reading shows at once whether they are right. `error`
+    /// stays for its time.
     pub(super) fn try_log_in(&mut self, now: Instant) {
         let at = match self.memory.shown {
             PowerState::Error => now + SOON_AFTER,

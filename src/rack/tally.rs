@@ -13,7 +13,7 @@ use std::ops::Bound;
 /// See the head of this file.
 #[derive(PartialEq, Debug, Default)]
 pub(super) struct Tally {
-    /// Those that somebody had in hand since they were counted.
+    /// Tasks that somebody had in hand since they were counted.
     stirred: BTreeSet<TaskId>,
     counted: BTreeMap<TaskId, Counted>,
     /// Those that wait for their beginning, or are to go on.
@@ -149,8 +149,8 @@ impl Tally {
         self.under_way.get(&batch).copied().unwrap_or_default()
     }
 
-    /// Those that wait, all or those after one, each batch's and those whom no batch keeps back
-    /// apart, and of a batch's those who have nothing to do.
+    /// The tasks that wait, all or those after one: each batch's apart, and those that no batch
+    /// keeps back.
     pub(super) fn queues(
         &self,
         after: Option<TaskId>,

@@ -99,7 +99,7 @@ impl From<&UsedControl> for model::ControlUse {
     }
 }
 
-/// That a task has come on.
+/// The news that a task has come on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct News {
     /// `running: waiting for the operating system to shut down`
@@ -302,7 +302,8 @@ impl Task {
         Ok(())
     }
 
-    /// It was suspended by what would let it go on, and is suspended for its own sake now.
+    /// The task was suspended by a hold that would let it go on, and is suspended for its own sake
+    /// now.
     pub(super) fn stay(&mut self, by: &str, at: Moment) {
         (self.resuming, self.returning) = (None, None);
         self.sequence.stay(at.now);

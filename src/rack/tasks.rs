@@ -29,13 +29,13 @@ use uuid::Uuid;
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    /// Those that have not ended, in the order of their requests.
+    /// Tasks that have not ended, in the order of their requests.
     active: BTreeMap<TaskId, Task>,
     ended: BTreeMap<TaskId, Task>,
-    /// What is counted of those that have not ended.
+    /// What is counted of the tasks that have not ended.
     tally: Tally,
     batches: BTreeMap<BatchId, Batch>,
-    /// Those whose records cannot be read: nobody knows whether they have ended.
+    /// Tasks whose records cannot be read: nobody knows whether they have ended.
     pub(super) lost: BTreeSet<TaskId>,
     pub(super) history: History,
     ids: Ids,
@@ -45,7 +45,7 @@ pub(super) struct Tasks {
     asked: BTreeSet<(u64, TaskId)>,
     /// Whether a task has ended since the surplus was looked for.
     has_ended: bool,
-    /// How much memory those that have ended take, as of their ends.
+    /// How much memory ended tasks take, as of their ends.
     ended_bytes: usize,
 }
 
@@ -138,7 +138,7 @@ impl Tasks {
         Some(task)
     }
 
-    /// Those that have not ended, in the order of their requests.
+    /// The tasks that have not ended, in the order of their requests.
     pub(super) fn active(&self) -> impl Iterator<Item = &Task> {
         self.active.values()
     }
@@ -175,7 +175,7 @@ impl Tasks {
         self.active.contains_key(&id)
     }
 
-    /// All of them, newest first.
+    /// All tasks, newest first.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &Task> {
         let mut active = self.active.values().rev().peekable();
         let mut ended = self.ended.values().rev().peekable();
@@ -188,8 +188,8 @@ impl Tasks {
         })
     }
 
-    /// How many take a place among what draws inrush current: their order is on its way, or its
-    /// effect is.
+    /// How many tasks take a place among what draws inrush current: their order is on its way, or
+    /// its effect is.
     pub(super) fn inrushes(&mut self, ledger: &Ledger) -> usize {
         self.count();
         let on_its_way = ledger.drawing_inrush();
@@ -198,8 +198,8 @@ impl Tasks {
         self.tally.drawing() + more.count()
     }
 
-    /// Those that wait for their beginning, or are to go on, in the order of their requests: all,
-    /// or those after one. Each batch's are apart from those whom no batch keeps back. As of
+    /// The tasks that wait for their beginning, or are to go on, in the order of their requests:
+    /// all, or those after one. Each batch's are apart from those that no batch keeps back. As of
     /// [`Tasks::count`].
     pub(super) fn queues(
         &self,
@@ -259,7 +259,7 @@ impl Tasks {
         self.batches.values().rev()
     }
 
-    /// Those that have not ended, newest first.
+    /// The batches that have not ended, newest first.
     pub(super) fn open_batches(&self) -> Vec<BatchId> {
         let open = self.batches().filter(|batch| !batch.has_ended());
         open.map(Batch::id).collect()

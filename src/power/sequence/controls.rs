@@ -28,7 +28,7 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// The task is over.
     Ended,
-    /// It is being aborted, cancelled or rolled back already.
+    /// The task is being aborted, cancelled or rolled back already.
     UnderWay,
     /// Cancel: an order was handed to the network.
     TooLate,

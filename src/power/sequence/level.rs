@@ -176,7 +176,7 @@ fn press(leg: Leg, knowledge: &Knowledge) -> Phase {
     }
 }
 
-/// It was read as wanted before anything was sent: a second reading confirms it, and a
+/// The state was read as wanted before anything was sent: a second reading confirms it, and a
 /// contradiction starts the work.
 fn already(leg: Leg, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();

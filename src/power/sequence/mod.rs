@@ -563,16 +563,16 @@ impl Sequence {
         self.knowledge.clock.waits = waits;
     }
 
-    /// It was suspended because the rack or its node takes no orders, and not because somebody
-    /// wants it to stand still: a time that the request named runs on until the first order has
-    /// left, as in the queue. The next control ends that.
+    /// The task was suspended because the rack or its node takes no orders, and not because
+    /// somebody wants it to stand still: a time that the request named runs on until the first
+    /// order has left, as in the queue. The next control ends that.
     pub fn keep(&mut self, now: Instant) {
         self.advance(now);
         self.knowledge.clock.kept = true;
         self.expire();
     }
 
-    /// It is kept no more, and stands still for its own sake.
+    /// The task is kept no more, and stands still for its own sake.
     pub fn stay(&mut self, now: Instant) {
         self.advance(now);
         self.knowledge.clock.kept = false;

@@ -205,7 +205,7 @@ pub(crate) struct Soft {
     pub(in crate::power) until: Age,
     /// T2, counted from the first request.
     pub(in crate::power) hard_at: Option<Age>,
-    /// It is to be switched off hard as soon as it is read on.
+    /// The machine is to be switched off hard as soon as it is read on.
     pub(in crate::power) due: bool,
     /// Requests that were accepted: T1 repeats one, once.
     pub(in crate::power) accepted: u32,
@@ -253,11 +253,11 @@ pub(crate) enum Question {
 /// What became of a pulse.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
-    /// The BMC took it.
+    /// The BMC took the pulse.
     Accepted,
-    /// It may have arrived: why that is not known.
+    /// The pulse may have arrived: why that is not known.
     Unknown { why: String },
-    /// It was not answered, but what was read since shows that it arrived.
+    /// The pulse was not answered, but what was read since shows that it arrived.
     Shown { how: String },
 }
 
