@@ -40,6 +40,7 @@ impl Handshake {
             index: 0,
             list: Vec::new(),
             failure,
+            // Some BMCs never answer this: ipmitool loses ten seconds and more (its issue 199).
             until: ctx.now + ctx.settings.timing.advice_limit,
             form: Form::V20,
         };
@@ -67,6 +68,7 @@ impl Handshake {
             Form::V15 => session15::Packet::outside(&message).encode(),
         };
         self.send(&body, ctx);
+        // Half of the time for each form of the header.
         let half = ctx.now + ctx.settings.timing.advice_limit / 2;
         self.set_deadline(half.min(until));
         Progress::Going(self)
@@ -89,6 +91,7 @@ impl Handshake {
         };
         advice.list.extend_from_slice(&piece.records);
         advice.index += 1;
+        // §22.15: a piece of less than 16 bytes is the last one, and the index has six bits.
         let more = piece.records.len() >= CHUNK && advice.index < 64;
         if response.completion.is_ok() && more && ctx.now < advice.until {
             return self.ask_chunk(ctx);

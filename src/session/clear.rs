@@ -104,6 +104,7 @@ impl Session {
             .links()
             .into_iter()
             .find_map(|link| link.read(packet, way));
+        // Where secrets stand in other payloads is not known, so that nothing of them is shown.
         match opened.filter(|_| kind == PayloadType::Ipmi) {
             Some(message) => {
                 let message = Zeroizing::new(message);
@@ -130,6 +131,7 @@ impl Session {
             Phase::Open(open) => vec![&open.link],
             Phase::ToClose { link, .. } | Phase::Closing { link, .. } => vec![link],
         };
+        // The late answer to a Close Session is read with the keys of its own session.
         links.extend(self.memory.ledger.links());
         links
     }
@@ -157,6 +159,7 @@ impl Session {
             clear
                 .shown
                 .extend(bytes.get(at..range.start).unwrap_or_default());
+            // Places overlap where a name stands in a field that is hidden anyway.
             let hides = range.end.saturating_sub(range.start.max(at));
             match clear.left_out.last_mut() {
                 Some((place, count)) if *place == clear.shown.len() => *count += hides,

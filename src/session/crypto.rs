@@ -56,6 +56,7 @@ pub(super) fn md2(parts: &[&[u8]]) -> [u8; 16] {
 
 /// Encrypts `plain`, whose length is a multiple of [`BLOCK`].
 pub(super) fn aes_cbc_encrypt(key: &[u8; 16], iv: &[u8; BLOCK], plain: &[u8]) -> Vec<u8> {
+    // IPMI has a pad of its own (§13.29), which no library knows.
     cbc::Encryptor::<Aes128>::new(key.into(), iv.into()).encrypt_padded_vec::<NoPadding>(plain)
 }
 

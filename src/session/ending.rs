@@ -29,13 +29,14 @@ impl Session {
         self.reopen = false;
         self.queue.clear();
         if !matches!(self.phase, Phase::Closed) {
-            // What waits to leave of a session that was lost a moment ago is the word that it is
-            // given up.
+            // In `Closed`, what waits is the Close Session of a session that was lost a moment ago:
+            // it has to leave.
             self.transmits.clear();
         }
         self.dummy_due = false;
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Closed => {}
+            // Its Close Session has left, and that is never sent twice.
             Phase::Closing { link, .. } => self.memory.ledger.leaves(link, now),
             Phase::Opening(handshake) => self.leave(handshake, now, entropy),
             Phase::Open(open) => self.part(*open, now, entropy),
@@ -74,6 +75,7 @@ impl Session {
         let gone = open.link.is_gone();
         let datagram = open.link.farewell(now, entropy);
         self.transmits.push_back(Transmit::upkeep(datagram));
+        // A session that the BMC has forgotten takes no place there.
         if !gone {
             self.memory.ledger.leaves(Box::new(open.link), now);
         }
@@ -87,6 +89,7 @@ impl Session {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
+        // Before Close Session is put out: in the other order it was thrown away at once.
         self.transmits.clear();
         self.memory.statistics.lost += 1;
         if let Some(exchange) = exchange {
@@ -134,6 +137,7 @@ impl Session {
                     session_id: link.bmc_id,
                     handle: None,
                 };
+                // Once, as FreeIPMI: the BMC forgets by itself what a lost one leaves.
                 let request = Request::of(&close, Resend::Never, wait);
                 let datagram = link.begin(None, request, now + wait, pace, now, entropy);
                 self.transmits.push_back(Transmit {

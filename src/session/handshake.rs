@@ -160,6 +160,7 @@ impl Step {
 impl Handshake {
     pub(super) fn begin(ctx: &mut Context<'_>) -> Progress {
         let settings = ctx.settings;
+        // §13.20: the name's field has 16 bytes, and a name that is cut may be another user's.
         if settings.username.len() > NAME_LIMIT {
             return Progress::Failed(OpenError::Settings(format!(
                 "the user name has {} bytes, at most {NAME_LIMIT} are allowed",
@@ -190,6 +191,7 @@ impl Handshake {
             copies: Copies::default(),
             sent_at: ctx.now,
             deadline: ctx.now,
+            // Random, so that late answers to an earlier handshake hardly ever fit this one.
             tag: ctx.entropy.below(255) as u8,
             plan: plan.into(),
             verdicts: Vec::new(),
@@ -208,6 +210,7 @@ impl Handshake {
             waits_for_room: false,
         });
         ctx.memory.statistics.handshakes += 1;
+        // What a BMC has stays the same while it is well, so that later log-ins save this question.
         let known = ctx.memory.capabilities.is_some() || ctx.memory.capabilities_ignored;
         if known || handshake.quirks.has(Quirk::NoCapabilities) {
             handshake.after_capabilities(ctx)
@@ -239,6 +242,7 @@ impl Handshake {
                 Ok(Some(reply)) => self.handle_privilege(reply, ctx),
                 Ok(None) => Progress::Going(self),
                 Err(reason) => {
+                    // Answers without a right code are named in the end, instead of called silence.
                     self.unusable = self
                         .unusable
                         .or(Some(reason).filter(|why| why.is_about_protection()));
@@ -247,6 +251,7 @@ impl Handshake {
             };
         }
         if let Step::Rakp4(proof) = &mut self.step {
+            // An answer under the keys proves what RAKP 4 would, and may come in its place.
             match proof.receive(datagram, ctx.now) {
                 Ok(Some(reply)) => return self.proved(reply, ctx),
                 Err(why) if why.is_about_protection() => {
@@ -300,6 +305,7 @@ impl Handshake {
         let Some(Ok(open_session::Response::Accepted(accepted))) =
             answer.map(|packet| open_session::Response::decode(packet.payload))
         else {
+            // A refusal says nothing: those of OpenBMC carry no number of ours.
             return false;
         };
         let earlier = self.earlier.iter().map(|earlier| earlier.console_id);
@@ -311,6 +317,7 @@ impl Handshake {
     pub(super) fn handle_timeout(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
         if self.tell_at.is_some_and(|tell_at| tell_at <= ctx.now) {
             self.tell_at = None;
+            // Those who wait are promised a word within 5 s; for a slow BMC the handshake goes on.
             let why = self.silence(ctx);
             ctx.events.push_back(Event::StillOpening(why));
         }
@@ -337,6 +344,7 @@ impl Handshake {
         ctx.out.clear();
         self.farewell(ctx);
         Progress::Failed(match self.hearsay {
+            // Anybody can send an error without our numbers, so that it may not hold the log-ins.
             true => error.unsigned(),
             false => error,
         })
@@ -354,6 +362,7 @@ impl Handshake {
             Step::Privilege(privilege) => Some(privilege.link),
             step => {
                 if let Step::Rakp2(_) = step {
+                    // Without RAKP 2 there are no keys to close it with: the BMC has to forget it.
                     ctx.memory.ledger.leaves_half_open(ctx.now);
                 }
                 self.step = step;
@@ -413,6 +422,7 @@ impl Handshake {
             let more = timing.resend_floor * (attempts - 1) / 2;
             ctx.now + wait.max(timing.resend_floor * 2) + more
         } else {
+            // Equal shares: a silent BMC has its verdict within 5 s, whatever is tried in them.
             let shares = timing.handshake_attempts.max(1);
             let end = timing.handshake_limit * attempts / shares;
             let share = timing.handshake_limit / shares;
@@ -438,6 +448,7 @@ impl Handshake {
                 heard + stalled
             }
         };
+        // From `began`: counted anew for each probe and for IPMI 1.5, a log-in once took 110 s.
         limit.min(self.began + timing.handshake_limit_heard)
     }
 
@@ -463,7 +474,7 @@ impl Handshake {
     /// Whether the BMC has room for another session of ours before this handshake is given up.
     fn finds_room(&self, ctx: &Context<'_>) -> bool {
         let ledger = &ctx.memory.ledger;
-        // The present one is left for it, and counts from then on.
+        // Another attempt gives the present session up, which the BMC may then still have.
         let leaves = match &self.step {
             Step::Rakp4(proof) => proof.link.is_some(),
             Step::Privilege(_) => true,
@@ -475,7 +486,7 @@ impl Handshake {
 
     /// What silence amounts to.
     pub(super) fn silence(&self, ctx: &Context<'_>) -> OpenError {
-        // What the BMC said at the last step says more than that it said nothing else.
+        // A refusal of this step says more than the silence after it.
         if let Some((step, status)) = self.refused
             && step == self.step.name()
         {
@@ -515,6 +526,7 @@ impl Handshake {
 
     /// Gives up after silence.
     pub(super) fn silent_to_the_end(self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        // A BMC that answered nothing at all would be as silent to 1.5.
         if may_fall_back(ctx) && self.heard.is_some() {
             return self.fall_back(ctx);
         }
@@ -533,6 +545,7 @@ impl Handshake {
         self.evidence
             .push("IPMI 2.0 did not work, fell back to IPMI 1.5".into());
         self.limits_from = ctx.now;
+        // 1.5 may take as long as 2.0 did, but `began` stays, which ends the whole.
         self.heard = self.heard.map(|_| ctx.now);
         self.attempts = 1;
         self.freshen();
@@ -613,6 +626,7 @@ impl Handshake {
         let (_, sent_at) = self.questions.remove(place);
         self.heard(Some(sent_at), ctx);
         ctx.memory.capabilities_ignored = false;
+        // A refusal says nothing of what the BMC has, and takes nothing back that it said before.
         if response.completion.is_ok() {
             ctx.memory.capabilities = capabilities::Response::decode(&response.data).ok();
         }
@@ -622,7 +636,7 @@ impl Handshake {
                 self.ask_capabilities(false, ctx)
             }
             Step::Capabilities { .. } => self.after_capabilities(ctx),
-            // An answer to what left before may be on its way, for as long as this one took.
+            // The answer to an Open Session Request may be on its way for as long as this one was.
             Step::Open { .. } => {
                 let expected = ctx.memory.round_trip.expected().unwrap_or_default();
                 let due = self.copies.last_sent_at().map(|left| left + expected);
@@ -637,6 +651,7 @@ impl Handshake {
     }
 
     pub(super) fn checksums(&self) -> Checksums {
+        // Some Supermicro X9 boards send wrong checksums (FreeIPMI's `nochecksumcheck`).
         if self.quirks.has(Quirk::NoChecksum) {
             Checksums::Ignored
         } else {
@@ -650,6 +665,7 @@ impl Handshake {
         match ctx.settings.protocol {
             Protocol::V15(_) => self.login(ctx),
             Protocol::V20ThenV15 if no_v20 && believed && may_fall_back(ctx) => self.login(ctx),
+            // 2.0 is tried even where it is denied: some boards set these bits wrongly (`authcap`).
             Protocol::V20 | Protocol::V20ThenV15 => self.open_session(ctx),
         }
     }
@@ -670,12 +686,14 @@ pub(super) fn question(extended: bool, privilege: PrivilegeLevel, sequence: u8) 
         request.encode(),
     )
     .encode();
+    // §22.13: always in a v1.5 header, which BMCs of both versions read.
     session15::Packet::outside(&message).encode()
 }
 
 /// The IPMI message of a v1.5 packet outside of any session.
 pub(super) fn outside_response(body: &[u8], checksums: Checksums) -> Option<message::Response> {
     let packet = session15::Packet::decode(body).ok()?;
+    // §13.6: outside of sessions the number is 0; any other is of a session that is over.
     if packet.session_id != 0 {
         return None;
     }
@@ -684,6 +702,7 @@ pub(super) fn outside_response(body: &[u8], checksums: Checksums) -> Option<mess
 
 /// Whether `response` answers a command of this kind.
 pub(super) fn is_answer<C: Command>(response: &message::Response) -> bool {
+    // §5.1: the network function of a response is its request's plus one, which makes it odd.
     response.net_fn == C::NET_FN | 1 && response.command == C::NUMBER
 }
 

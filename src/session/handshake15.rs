@@ -15,6 +15,7 @@ use crate::ipmi::session15::{self, AuthType};
 use crate::ipmi::{CompletionCode, Wire, message};
 
 /// How often a log-in whose password may be wrong is tried.
+// Many BMCs lock an account after five; two log-ins before a hold make it four.
 const ACTIVATIONS: u32 = 2;
 
 /// What is awaited.
@@ -49,6 +50,7 @@ impl Handshake {
             Ok(auth_type) => auth_type,
             Err(error) => return self.fail(error, ctx),
         };
+        // Other tools cut it, which leaves people with a log-in that fails for no visible reason.
         if ctx.settings.password.expose().len() > PASSWORD_LIMIT_V15 {
             let error = OpenError::Settings(format!(
                 "IPMI 1.5 carries passwords of at most {PASSWORD_LIMIT_V15} bytes"
@@ -83,12 +85,14 @@ impl Handshake {
                 "the BMC says that it has no IPMI 1.5".into(),
             ));
         }
+        // Without an answer nothing is known of the types, so that all of them may be tried.
         let offered = |auth_type| offers.is_none_or(|offers| offers.allows(auth_type));
         match ctx.settings.protocol {
             Protocol::V15(AuthChoice::Only(auth_type)) if offered(auth_type) => Ok(auth_type),
             Protocol::V15(AuthChoice::Only(auth_type)) => Err(OpenError::NoProtocol(format!(
                 "the BMC offers no IPMI 1.5 authentication type {auth_type}"
             ))),
+            // The straight password and none protect nothing, so that they are used by name only.
             _ => [AuthType::Md5, AuthType::Md2]
                 .into_iter()
                 .find(|auth_type| offered(*auth_type))
@@ -162,6 +166,7 @@ impl Handshake {
         const STEP: &str = get_session_challenge::Request::NAME;
         if !response.completion.is_ok() {
             let error = match response.completion.0 {
+                // §22.16: 81h is an unknown name, 82h a null name that is not enabled.
                 0x81 | 0x82 => OpenError::UnknownUser {
                     found_in: STEP,
                     asked: ctx.settings.privilege,
@@ -179,6 +184,7 @@ impl Handshake {
         let mut seal = Seal15::new(
             auth_type,
             &ctx.settings.password,
+            // §22.17: Activate Session carries a code, even where later packets carry none.
             challenge.temporary_id,
             true,
             self.quirks,
@@ -197,6 +203,7 @@ impl Handshake {
         let request = activate_session::Request {
             auth_type,
             privilege: ctx.settings.privilege,
+            // ipmitool sends zeros with `-o supermicro`: the challenge is in the code already.
             challenge: if supermicro {
                 [0; 16]
             } else {
@@ -205,6 +212,7 @@ impl Handshake {
             outbound_sequence: outbound,
         };
         let sequence = ctx.entropy.below(64) as u8;
+        // Numbers begin after this packet: ipmi-rs counted it and lost its next request.
         let body = seal.body(0, &to_bmc(&request, sequence));
         self.step = Step::Login(Login::Activate {
             seal: Box::new(seal),
@@ -226,6 +234,7 @@ impl Handshake {
             .words_for(response.net_fn, response.command);
         let error = match response.completion {
             CompletionCode::OK => None,
+            // §22.17: no session is free at all, for this user, or for this level.
             CompletionCode(0x81..=0x83) => Some(OpenError::SessionsFull(words.into())),
             CompletionCode(0x86) | CompletionCode::INSUFFICIENT_PRIVILEGE => {
                 Some(OpenError::NoPrivilege {
@@ -276,6 +285,7 @@ impl Handshake {
         self.attempts += 1;
         ctx.memory.statistics.handshakes += 1;
         self.farewell(ctx);
+        // Intel Tiger 4 answers a repeated challenge from a new port only.
         self.freshen();
         self.login(ctx)
     }

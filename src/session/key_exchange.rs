@@ -52,6 +52,7 @@ pub(super) struct Mismatch;
 /// The user's key K_UID.
 fn user_key(suite: Suite, quirks: Quirks, password: &Password) -> Secret {
     let bytes = password.expose();
+    // Intel's SE7520AF2 takes 16 bytes of a password with HMAC-MD5 (FreeIPMI's `intel20`).
     let cut =
         suite.authentication == Authentication::HmacMd5 && quirks.has(Quirk::Password16WithMd5);
     let length = if cut {
@@ -106,6 +107,7 @@ impl Transcript {
     ) -> Result<Rakp2Verified, Mismatch> {
         let user_key = user_key(self.suite, self.quirks, password);
         let expected = self.rakp2_code(&user_key);
+        // One byte and no more: a code of any other length is another algorithm's.
         let trimmed = code.len() == expected.len() + 1;
         let code = if trimmed {
             &code[..expected.len()]
@@ -231,6 +233,8 @@ impl Rakp2Verified {
         let transcript = &self.transcript;
         let sik = self.session_integrity_key(bmc_key);
         let constant = |byte: u8| {
+            // §13.32 writes 20 bytes out. FreeIPMI, ipmitool and pyghmi use them with every digest;
+            // OpenIPMI's are as long as the digest.
             let length = if transcript.quirks.has(Quirk::ConstantsOfDigestLength) {
                 transcript.suite.authentication.code_length()
             } else {
@@ -244,6 +248,7 @@ impl Rakp2Verified {
         };
         let k1 = constant(1);
         let k2 = constant(2);
+        // ipmi_sim does so in suites 7 and 8.
         let password_for_k1 = transcript.quirks.has(Quirk::IntegrityKeyPassword)
             && transcript.suite.integrity == Integrity::HmacMd5_128;
         SessionKeys {

@@ -70,7 +70,7 @@ impl Ledger {
             None => drop(self.half_open.pop()),
         }
         if self.half_open.is_empty() {
-            // As long as all goes well it stays so, with thousands of BMCs.
+            // An empty `Vec` keeps its room, which none of thousands of BMCs needs now.
             self.half_open = Vec::new();
         }
     }
@@ -85,6 +85,7 @@ impl Ledger {
 
     /// A session is given up. Its Close Session has left, and its answer may come.
     pub(super) fn leaves(&mut self, link: Box<Link>, now: Instant) {
+        // Tidied where it grows, so that the list stays short without a timer of its own.
         self.expire(HALF_OPEN, now);
         self.left.push(Left {
             until: now + SESSION_LIFE,
@@ -128,6 +129,7 @@ impl Ledger {
     pub(super) fn known(&self, now: Instant) -> usize {
         let left = self.left.iter().filter(|left| now < left.until);
         let half_open = self.half_open.iter();
+        // The others may never have arrived: `unanswered` counts them apart.
         let answered = half_open.filter(|it| it.answered && now < it.asked_at + HALF_OPEN);
         left.count() + answered.count()
     }
@@ -145,7 +147,7 @@ impl Ledger {
         self.room_for(self.need, 0, now)
     }
 
-    /// The same where so many more are left before.
+    /// When another one may be opened where so many more are given up before it.
     pub(super) fn room_after(&self, more: usize, now: Instant) -> Option<Instant> {
         self.room_for(self.need, more, now)
     }
@@ -153,6 +155,7 @@ impl Ledger {
     pub(super) fn room_for(&self, need: Need, more: usize, now: Instant) -> Option<Instant> {
         match need {
             Need::Reading => {}
+            // An order cannot wait a minute until a BMC forgets: its task has a deadline (rule 6).
             Need::Order => return None,
         }
         let left = self.left.iter().map(|left| left.until);
@@ -163,7 +166,7 @@ impl Ledger {
             .chain(std::iter::repeat_n(now + SESSION_LIFE, more))
             .collect();
         ends.sort();
-        // As many have to end as there are too many.
+        // As many sessions have to end as there are beyond the limit.
         let too_many = (ends.len() + 1).saturating_sub(MOST_OF_OURS);
         too_many.checked_sub(1).map(|place| ends[place])
     }
@@ -183,6 +186,7 @@ pub(super) const SESSION_LIFE: Duration = Duration::from_secs(63);
 /// s).
 pub(super) const HALF_OPEN: Duration = Duration::from_secs(3);
 /// How many sessions of ours a BMC has at most.
+// A BMC may have four in all (Cisco's IMC), and people want to log in beside us.
 const MOST_OF_OURS: usize = 2;
 
 #[cfg(test)]

@@ -35,7 +35,8 @@ const SILENT_FOR: Duration = Duration::from_secs(12);
 /// How long the answer to a reading or a level is waited for at most, while the BMC shows that it
 /// lives.
 const LONGEST_READING: Duration = Duration::from_secs(30);
-/// The same for what is sent once: then the machine is looked at.
+/// How long the answer to an order that is sent once is waited for at most: then the machine is
+/// looked at.
 const LONGEST_PULSE: Duration = Duration::from_secs(12);
 
 /// How long to wait.
@@ -58,7 +59,8 @@ pub(super) struct Link {
     sequence: u8,
     /// Whose answers may still come late: response's network function, command, request sequence.
     taboo: Fifo<(u8, u8, u8)>,
-    /// There for a moment now and then, in each of thousands of sessions.
+    /// The request under way; in a box, because each of thousands of sessions has one for a moment
+    /// only.
     exchange: Option<Box<Exchange>>,
     /// Requests that were sent once, whose answer did not come within their time: it is taken late.
     overdue: Fifo<Exchange>,
@@ -166,6 +168,7 @@ impl Link {
         Some(*exchange)
     }
 
+    // BMCs answer late, and pyghmi keeps such a list: a late answer must fit no later request.
     fn forbid(&mut self, exchange: &Exchange) {
         if self.taboo.len() == TABOO {
             self.taboo.pop_front();
@@ -212,6 +215,7 @@ impl Link {
             duplicate: false,
             request,
         });
+        // From now on an answer with this number is the new request's.
         self.overdue.retain(|overdue| overdue.sequence != sequence);
         if self.silent == 0 {
             self.silent_since = now;
@@ -228,6 +232,7 @@ impl Link {
     fn datagram(&mut self, exchange: &Exchange, entropy: &mut dyn Entropy) -> Vec<u8> {
         self.number();
         self.silent += 1;
+        // A BMC drops a session number that it has seen; the request number shows it the copy.
         let message = encode(&exchange.request, exchange.sequence);
         self.seal.seal(self.outbound, &message, entropy)
     }
@@ -273,6 +278,7 @@ impl Link {
     }
 
     fn number(&mut self) {
+        // 0 is the number of packets outside of sessions, so that the wrap leaves it out.
         self.outbound = match self.outbound.wrapping_add(1) {
             0 => 1,
             next => next,
@@ -297,6 +303,7 @@ impl Link {
         if exchange.until <= now && !self.grants_more(&mut exchange, pace, now) {
             self.forbid(&exchange);
             if exchange.id.is_some()
+                // Rule 2: it is never sent again, so that its late answer is the only news of it.
                 && exchange.request.resend == Resend::Never
                 && exchange.handed > 0
             {
@@ -352,7 +359,7 @@ impl Link {
             return false;
         }
         if exchange.id.is_none() {
-            // Of the log-in itself: there nothing else may be asked yet.
+            // This is the log-in's own question, beside which nothing else may be asked yet.
             return exchange.resend_at <= now;
         }
         let wait = pace.round_trip.wait(pace.timing);
@@ -397,6 +404,7 @@ impl Link {
         self.silent = 0;
         self.heard_at = Some(now);
         self.probe.answered_outside = false;
+        // Any packet that verifies shows that the session lives: the probes begin anew.
         let probed = std::mem::take(&mut self.probe.sent);
         let response = message::Response::decode(&message, self.checksums)
             .map_err(|_| Dropped::WrongMessage)?;
@@ -407,7 +415,7 @@ impl Link {
         if let Some(late) = self.take_late(&response, now) {
             return Ok(Some(late));
         }
-        // Nothing answers what did not leave yet, whatever numbers it guessed.
+        // A packet cannot answer a request that has not left: its numbers were guessed.
         let left = |exchange: &&mut Exchange| exchange.id.is_none() || exchange.handed > 0;
         let exchange = self
             .exchange
@@ -419,12 +427,13 @@ impl Link {
             return Ok(None);
         };
         if completion == CompletionCode::DUPLICATE {
-            // A copy was taken before: its answer may still come; sending more would bring more of
-            // this.
+            // CFh: the BMC took a copy before, and its answer may still come; one more copy would
+            // bring one more CFh.
             exchange.duplicate = true;
             return Ok(None);
         }
         let exchange = self.exchange.take().expect("it was there a line above");
+        // The other copies may be answered, too.
         if exchange.copies > 1 {
             self.forbid(&exchange);
         }
@@ -432,6 +441,7 @@ impl Link {
             id: exchange.id,
             completion,
             data,
+            // Karn's rule: where there are several copies nobody knows which one was answered.
             round_trip: (exchange.copies == 1).then(|| now - exchange.sent_at),
             longest: now - exchange.began,
             shortest: now - exchange.sent_at,
@@ -487,6 +497,7 @@ impl Exchange {
         match self.request.bridge {
             Bridge::None if wanted => Ok(Some((response.completion, response.data))),
             Bridge::None => Err(Dropped::Stale),
+            // §6.13: BMCs send a controller's answer inside Send Message's, or by itself.
             Bridge::Single { .. } | Bridge::Dual { .. } if carried => {
                 self.carried(response, checksums, 2)
             }
@@ -508,6 +519,7 @@ impl Exchange {
         if !response.completion.is_ok() {
             return Ok(Some((response.completion, response.data)));
         }
+        // The message was passed on, and the answer to it follows in a packet of its own.
         if response.data.is_empty() {
             return Ok(None);
         }
@@ -519,6 +531,7 @@ impl Exchange {
         if inner.net_fn == self.request.net_fn | 1 && inner.command == self.request.command {
             return Ok(Some((inner.completion, inner.data)));
         }
+        // Dual bridging wraps an answer twice; a BMC that wraps deeper may not keep us busy.
         if depth > 0
             && inner.net_fn == net_fn::APP | 1
             && inner.command == send_message::Request::NUMBER
@@ -552,6 +565,7 @@ fn encode(request: &Request, sequence: u8) -> Vec<u8> {
     match request.bridge {
         Bridge::None => own(BMC_ADDRESS, CONSOLE_ADDRESS),
         Bridge::Single { channel, address } => {
+            // §22.7: the BMC asks in its own name; the tracking tells it who gets the answer.
             let inner = own(address, BMC_ADDRESS);
             passed_on(BMC_ADDRESS, CONSOLE_ADDRESS, sequence, channel, inner)
         }

@@ -74,6 +74,7 @@ impl Memory {
     pub(super) fn forget(&mut self) {
         *self = Self {
             statistics: std::mem::take(&mut self.statistics),
+            // Other settings take no session of ours away from the BMC.
             ledger: std::mem::take(&mut self.ledger),
             ..Self::default()
         };

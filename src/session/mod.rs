@@ -128,6 +128,7 @@ const DUMMY: [u8; 10] = [0; 10];
 /// A session with one BMC.
 pub struct Session {
     /// Shared with all who have the same.
+    // Thousands of nodes have the same log-in; a copy for each was a part of their memory.
     settings: Arc<Settings>,
     phase: Phase,
     /// Whether to open again as soon as the closing is over.
@@ -200,6 +201,7 @@ impl Session {
     /// that were found out. Both are tried first, and given up where they do not hold any more.
     pub fn recall(&mut self, suite: Option<SuiteId>, quirks: Quirks) {
         self.memory.spoken = suite.map(Spoken::V20);
+        // A suite means that IPMI 2.0 worked once, and 1.5 may not follow from then on.
         self.memory.had_v20 = suite.is_some();
         self.memory.quirks = quirks;
     }
@@ -211,6 +213,7 @@ impl Session {
         self.memory.quirks = Quirks::NONE;
         self.memory.capabilities = None;
         self.memory.capabilities_ignored = false;
+        // `rackbmc retry` says that the cause is mended: three refusals are allowed again.
         self.memory.codes_refused = 0;
     }
 
@@ -222,6 +225,7 @@ impl Session {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
+        // The session closes under its own settings: the quirks of the new ones are not its.
         self.begin_close(now, entropy);
         self.settings = settings.into();
         self.memory.forget();
@@ -238,6 +242,7 @@ impl Session {
     pub fn open(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         match self.phase {
             Phase::Closed => self.begin_handshake(now, entropy),
+            // Rule 10 allows one session for each BMC: the next one waits for the end of this.
             Phase::ToClose { .. } | Phase::Closing { .. } => self.reopen = true,
             Phase::Opening(_) | Phase::Open(_) => {}
         }
@@ -249,6 +254,7 @@ impl Session {
     pub fn request(&mut self, request: Request, now: Instant) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id += 1;
+        // A request that cannot be sent has its one event, too: the caller waits for nothing else.
         if request.data.len() > DATA_LIMIT {
             self.events.push_back(Event::Unanswered {
                 id,
@@ -268,6 +274,7 @@ impl Session {
 
     /// Takes a request back. Afterwards no datagram with it leaves, and no event tells of it.
     pub fn withdraw(&mut self, id: RequestId) -> Withdrawn {
+        // Design, section 4: an abort is answered when nothing more leaves, sealed or not.
         self.transmits
             .retain(|transmit| transmit.request != Some(id));
         let place = self.queue.iter().position(|waiting| waiting.id == id);
@@ -282,6 +289,7 @@ impl Session {
                 .is_some_and(|exchange| exchange.id == Some(id))
             && let Some(exchange) = open.link.give_up()
         {
+            // A copy that was made but not handed out has never reached the network.
             return match exchange.handed {
                 0 => Withdrawn::NotSent,
                 datagrams => Withdrawn::Sent { datagrams },
@@ -294,6 +302,7 @@ impl Session {
     /// random number.
     pub fn is_meant(&self, datagram: &[u8]) -> bool {
         match &self.phase {
+            // An open session is left out: the daemon knows the BMC's address by then.
             Phase::Opening(handshake) => handshake.is_meant(datagram),
             Phase::Closed | Phase::Open(_) | Phase::ToClose { .. } | Phase::Closing { .. } => false,
         }
@@ -319,12 +328,14 @@ impl Session {
             && before != need
             && std::mem::take(&mut handshake.waits_for_room)
         {
+            // The wait was for a reading; an order may open a session at once (`Need`).
             handshake.deadline = now;
         }
     }
 
     /// An earlier life of the daemon was last heard of so long ago: it may have left a session.
     pub fn inherit(&mut self, ago: Duration, now: Instant) {
+        // After that time the BMC has forgotten whatever an earlier life left.
         if let Some(left) = ledger::SESSION_LIFE.checked_sub(ago) {
             self.memory.ledger.inherits(now + left);
         }
@@ -333,6 +344,8 @@ impl Session {
     /// Our process stood still for `gap` until now: that was no silence of the BMC, and no patience
     /// with it.
     pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
+        // An answer that waited in the socket through a pause of ten minutes was once taken for a
+        // round trip of ten minutes, and its BMC was asked every 18 s only.
         self.memory.measures_from = Some(now);
         if let Phase::Opening(handshake) = &mut self.phase {
             handshake.handle_absence(gap);
@@ -350,6 +363,7 @@ impl Session {
     pub fn note_privilege(&mut self, level: PrivilegeLevel) {
         if let Phase::Open(open) = &mut self.phase {
             open.privilege = level;
+            // The probe asks for this level again, which a BMC with the quirk cannot take.
             if !self.settings.quirks.has(Quirk::NoSetPrivilege) {
                 open.link.has_level(level);
             }
@@ -366,6 +380,7 @@ impl Session {
         entropy: &mut dyn Entropy,
     ) {
         self.memory.statistics.received += 1;
+        // First, because the answer to an old Close Session makes room for the next session.
         if self.memory.ledger.hears(datagram, now) {
             return;
         }
@@ -388,6 +403,7 @@ impl Session {
             return;
         }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
+            // Nobody waits, so that noise and late answers are counted and change nothing.
             Phase::Closed => self.memory.count_dropped(Dropped::NotExpected),
             Phase::Opening(handshake) => {
                 self.progress(now, entropy, |ctx| handshake.handle_datagram(datagram, ctx));
@@ -398,6 +414,8 @@ impl Session {
                         open.unusable = None;
                         self.memory.observe(&reply, now, &self.settings.timing);
                         self.notices.clear();
+                        // An answer after the time of its request settles what became of a pulse:
+                        // it gets an event of its own.
                         if let (Some(id), true) = (reply.id, reply.late) {
                             self.events.push_back(Event::AnsweredLate {
                                 id,
@@ -415,7 +433,9 @@ impl Session {
                             });
                         }
                     }
+                    // What verifies shows that the BMC is there; an ICMP error may be forged.
                     Ok(None) => self.notices.clear(),
+                    // A BMC that answers outside of its session only has forgotten it.
                     Err(_) if self.is_outside_answer(datagram) => {
                         self.notices.clear();
                         open.link.heard_outside();
@@ -430,7 +450,7 @@ impl Session {
             }
             to_close @ Phase::ToClose { .. } => self.phase = to_close,
             Phase::Closing { mut link, until } => match link.receive(datagram, now) {
-                // Whatever it says: some BMCs answer a close with an odd code.
+                // Any code will do: some BMCs answer Close Session with an odd one.
                 Ok(Some(_)) => self.closed(now, entropy),
                 Ok(None) => self.phase = Phase::Closing { link, until },
                 Err(reason) => {
@@ -450,6 +470,7 @@ impl Session {
         };
         let response = handshake::outside_response(packet.body, Checksums::Verified);
         response.is_some_and(|response| {
+            // The number is the probe's: late answers to a log-in prove nothing.
             Some(response.sequence) == self.probe_sequence
                 && handshake::is_answer::<capabilities::Request>(&response)
         })
@@ -457,6 +478,7 @@ impl Session {
 
     /// The question for capabilities, which any BMC answers that has lost the session.
     fn ask_outside(&mut self, entropy: &mut dyn Entropy) {
+        // A BMC that never answers this question is spared it: its silence would prove nothing.
         if self.memory.capabilities_ignored || self.has(Quirk::NoCapabilities) {
             return;
         }
@@ -479,6 +501,7 @@ impl Session {
                 self.phase = to_close;
                 self.send_close(now, entropy);
             }
+            // Close Session is never sent twice: the ledger counts what the BMC may still have.
             Phase::Closing { link, until } if until <= now => {
                 self.memory.ledger.leaves(link, now);
                 self.closed(now, entropy);
@@ -490,6 +513,7 @@ impl Session {
 
     /// The next datagram to send. What is handed out here counts as sent.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        // Boards with `intelwv2` seem to notice a packet when the next one comes (our guess).
         if std::mem::take(&mut self.dummy_due) {
             self.memory.statistics.sent += 1;
             return Some(Transmit {
@@ -506,6 +530,7 @@ impl Session {
             && let Some(exchange) = open.link.exchange_mut()
             && exchange.id == transmit.request
         {
+            // A report says what may have arrived: what was handed out, not what was made.
             exchange.handed += 1;
         }
         Some(transmit)
@@ -520,6 +545,7 @@ impl Session {
             Phase::Open(open) => open
                 .link
                 .deadline()
+                // `request` has no randomness to seal with, so that this call has to come at once.
                 .or_else(|| self.queue.front().map(|waiting| waiting.asked_at)),
             Phase::ToClose { since, .. } => Some(*since),
             Phase::Closing { until, .. } => Some(*until),
@@ -638,6 +664,7 @@ impl Session {
         let Some(waiting) = self.queue.pop_front() else {
             return;
         };
+        // Some BMCs answer no Close Session after a reset (Intel Tiger 4).
         open.has_reset |= is_reset(&waiting.request);
         let pace = Pace {
             timing: &self.settings.timing,
@@ -685,10 +712,12 @@ impl Session {
             }
             Tick::Probe(datagram) => {
                 self.transmits.push_back(Transmit::upkeep(datagram));
+                // Silence in the session proves its end only beside an answer outside of it.
                 self.ask_outside(entropy);
             }
             Tick::Silent(exchange, datagrams) => {
                 let silent = LostReason::Silent { datagrams };
+                // Answers without a code were once called silence: people looked at the network.
                 let reason = open.unusable.map_or(silent, LostReason::Unusable);
                 self.lost(*open, Some(exchange), reason, now, entropy);
                 return;

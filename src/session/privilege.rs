@@ -61,7 +61,7 @@ impl Handshake {
             return Progress::Going(self);
         };
         privilege.again_at = None;
-        // What was asked under the keys before RAKP 4 came is under way still.
+        // The question may be under way since before RAKP 4 came: it is not asked twice.
         if privilege.link.exchange().is_none() {
             let asked = privilege.asked;
             let datagram = ask(&mut privilege.link, asked, until, ctx);
@@ -158,7 +158,7 @@ impl Handshake {
         }
         match suite.authentication {
             Authentication::HmacMd5 => Some(PROBED_FOR),
-            // No such BMC was seen.
+            // No BMC with SHA-256 was seen to need the probe, so that it waits for the last copy.
             Authentication::HmacSha256 => Some(GIVEN_UP_AFTER),
             Authentication::None | Authentication::HmacSha1 => None,
         }
@@ -220,7 +220,7 @@ impl Handshake {
                 completion,
             },
         };
-        // The session is there, and is closed.
+        // The session is open by now, so that `fail` has to close it.
         self.step = Step::Privilege(privilege);
         self.fail(error, ctx)
     }
@@ -246,7 +246,7 @@ impl Handshake {
             }
         }
         ctx.memory.quirks = self.quirks;
-        // Late answers come; none at all means that it never answers.
+        // Late answers count, too: a BMC without any answer is one that never answers.
         ctx.memory.capabilities_ignored =
             ctx.memory.capabilities.is_none() && !self.questions.is_empty();
         ctx.memory.spoken = Some(privilege.spoken);

@@ -44,6 +44,7 @@ impl Proof {
         settings: &Settings,
         checksums: Checksums,
     ) -> Self {
+        // The keys come before the proof, so that the session can be closed without it.
         let link = Some(link(&verified, settings, checksums));
         Self {
             held: false,
@@ -70,11 +71,12 @@ impl Proof {
     /// Whether an answer under the keys proves that the BMC has them.
     fn is_provable(&self, settings: &Settings) -> bool {
         let keyed = matches!(
+            // §13.28.4: MD5-128 is keyed with the password alone, and no integrity with nothing.
             self.verified.transcript().suite.integrity,
             Integrity::HmacSha1_96 | Integrity::HmacMd5_128 | Integrity::HmacSha256_128
         );
         let quirks = self.verified.transcript().quirks;
-        // Where the key is the password, it proves nothing of K_G.
+        // ipmi_sim's key is the password, which proves nothing of K_G.
         let password = quirks.has(Quirk::IntegrityKeyPassword);
         keyed && !(password && settings.bmc_key.is_some()) && !quirks.has(Quirk::NoSetPrivilege)
     }
@@ -102,6 +104,7 @@ fn link(verified: &Rakp2Verified, settings: &Settings, checksums: Checksums) -> 
         quirks,
         last: Default::default(),
     }));
+    // In RMCP+ both sides number their packets from 1.
     Link::new(seal, bmc_id, 0, 0, checksums)
 }
 
@@ -147,6 +150,7 @@ impl Handshake {
         if ctx.now >= self.limit(ctx) {
             return self.silent_to_the_end(ctx);
         }
+        // The BMC said that it has no such session, so that it would answer nothing under its keys.
         if self
             .refused
             .is_some_and(|(step, _)| step == self.step.name())
@@ -164,6 +168,8 @@ impl Handshake {
         proof.turn += 1;
         let provable = proof.link.is_some() && proof.is_provable(ctx.settings);
         match (provable, proof.turn) {
+            // Two questions after each of three RAKP 3, and questions first: a copy of RAKP 3 ruins
+            // the keys at OpenBMC.
             (true, 1 | 2 | 4 | 5 | 7 | 8) => self.ask_under_the_keys(ctx),
             (true, 3 | 6) | (false, 1) => {
                 if let Some(rumour) = self.last_rumour() {
@@ -173,6 +179,7 @@ impl Handshake {
                 self.send_rakp3(ctx);
                 Progress::Going(self)
             }
+            // Where no question can prove anything, the second RAKP 3 gets its time.
             (false, 2) => {
                 self.await_answer(ctx);
                 Progress::Going(self)
@@ -252,6 +259,7 @@ impl Handshake {
         };
         let seen = proof.verified.transcript();
         let ours = console_id == seen.console_id && (tag == 0 || proof.rakp1.has(tag));
+        // The same random number shows a copy that the network made.
         if !ours || bmc_random == seen.bmc_random {
             return self.dropped(Dropped::Stale, ctx);
         }
@@ -260,6 +268,7 @@ impl Handshake {
             guid,
             ..seen.clone()
         };
+        // Unchecked, it would let anybody turn us to a number that is not the BMC's.
         if let Ok(verified) = transcript.verify_rakp2(&code, &ctx.settings.password) {
             proof.newer = Some(verified);
             self.doubled = true;
@@ -300,8 +309,10 @@ impl Handshake {
                     proof.link = Some(link(&newer, settings, checksums));
                     proof.verified = newer;
                 }
+                // It may answer another copy of RAKP 1, which says nothing of K_G.
                 None if proof.is_doubled() => return self.restart(ctx),
                 None => {
+                    // §13.31: RAKP 2 had the right password, so that only K_G can differ.
                     let error = OpenError::WrongKey {
                         configured: settings.bmc_key.is_some(),
                         bmc_has_one: ctx.memory.capabilities.map(|offers| offers.bmc_key_set()),
@@ -323,6 +334,7 @@ impl Handshake {
         };
         let transcript = proof.verified.transcript();
         let suite = transcript.suite;
+        // Suite 0 has no codes: its GUID may be anybody's, and rule 12 needs the BMC's.
         self.guid = (!proof.verified.rakp3_code().is_empty()).then_some(transcript.guid);
         Some((proof.link.take()?, Spoken::V20(suite.id)))
     }
@@ -333,12 +345,12 @@ impl Handshake {
         let Step::Rakp4(proof) = &self.step else {
             return None;
         };
-        // Suite 0 proves nothing.
+        // Suite 0 has no code, so that a refusal says nothing of the password.
         if proof.verified.rakp3_code().is_empty() {
             return None;
         }
-        // RAKP 2 was made with our password, so that it is not the password: a copy of RAKP 1 made
-        // the BMC forget the exchange that RAKP 3 belongs to, or it wants RAKP 3 otherwise.
+        // RAKP 2 proved the password. Either a copy of RAKP 1 made the BMC forget this exchange, or
+        // it wants RAKP 3 made in another way.
         if proof.is_doubled() {
             return Some(true);
         }

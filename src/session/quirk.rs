@@ -224,6 +224,7 @@ const PRESETS: [(&str, &str, &[Quirk], &str); 24] = {
             "session id 0 in replies (Tyan S2882)",
         ),
         (
+            // FreeIPMI looks at such a code with this flag only; a right code harms nobody.
             "unexpectedauth",
             "FreeIPMI",
             &[],
@@ -271,6 +272,7 @@ const PRESETS: [(&str, &str, &[Quirk], &str); 24] = {
             "RAKP 2 code one byte too long (Supermicro H8QME)",
         ),
         (
+            // FreeIPMI's implies `opensesspriv`, which is what we always do.
             "sun20",
             "FreeIPMI",
             &[Q::Rakp2Trim1],
@@ -493,6 +495,7 @@ impl FromStr for Quirks {
             return Ok(Self::NONE.with(quirk));
         }
         match name {
+            // These are the defaults, which a list may name to show that they were thought of.
             "open_priv=real" | "name_only=on" | "k_const=20" | "permsg=auto" => Ok(Self::NONE),
             _ => Self::preset(name).ok_or_else(|| UnknownQuirk(name.into())),
         }

@@ -42,6 +42,7 @@ impl Handshake {
         };
         let console_id = loop {
             let id = ctx.entropy.next_u64() as u32;
+            // 0 stands for no session, and OpenBMC's errors carry it.
             if id != 0 {
                 break id;
             }
@@ -87,6 +88,7 @@ impl Handshake {
                 Err(_) => self.dropped(Dropped::WrongMessage, ctx),
             };
         }
+        // §13.6: set-up messages are sent outside of sessions and unprotected.
         if header.authenticated || header.encrypted || header.session_id != 0 {
             return self.dropped(Dropped::OtherSession, ctx);
         }
@@ -155,7 +157,7 @@ impl Handshake {
         tagged: bool,
         ctx: &mut Context<'_>,
     ) -> Progress {
-        // The answer to a copy of what was refused before is that there is no such session.
+        // BMCs answer a copy of it with "no such session": the first refusal says more.
         let forgotten = |status: Status| {
             matches!(
                 status,
@@ -205,6 +207,7 @@ impl Handshake {
         let Some(place) = self
             .earlier
             .iter()
+            // By number alone, two checks once sent a wrong tag to each other without end.
             .position(|earlier| earlier.asked(&accepted))
         else {
             return self.dropped(Dropped::OtherSession, ctx);
@@ -212,12 +215,14 @@ impl Handshake {
         let sent_at = self.earlier[place].copies.sent_at(accepted.tag);
         self.heard(sent_at, ctx);
         if !matches!(self.step, Step::Open { .. }) {
+            // This log-in is a step further than the late one; answers to it may be as late.
             self.deadline = self.deadline.max(ctx.now + self.wait(ctx));
             return self.dropped(Dropped::OtherSession, ctx);
         }
         let earlier = self.earlier.remove(place);
         self.leave_log_in(ctx);
         self.fresh = false;
+        // The suite was called silent, and its answer was only late.
         self.verdicts.retain(|(id, _)| *id != earlier.suite.id);
         self.plan.retain(|suite| suite.id != earlier.suite.id);
         self.plan.push_front(earlier.suite);
@@ -241,6 +246,7 @@ impl Handshake {
     ) -> Progress {
         ctx.memory.ledger.refused();
         self.leave_log_in(ctx);
+        // These may mean that the BMC takes only 0 there, the highest level: one probe finds out.
         let about_role = matches!(
             status,
             Status::INVALID_ROLE | Status::UNAUTHORISED_ROLE | Status::ILLEGAL_PARAMETER
@@ -251,6 +257,7 @@ impl Handshake {
             self.quirks = self.quirks.with(probe);
             return self.open_session(ctx);
         }
+        // The probe did not help, so that it is no fact about this BMC.
         if self.probed.has(probe) && !ctx.settings.quirks.and(ctx.memory.quirks).has(probe) {
             self.quirks = self.quirks.without(probe);
         }
@@ -288,6 +295,7 @@ impl Handshake {
     }
 
     pub(super) fn no_common_suite(mut self: Box<Self>, ctx: &mut Context<'_>) -> Progress {
+        // A log-in that failed in one suite says more than the refusal of another suite.
         if let Some(error) = self.worst_failure() {
             return self.fail(error, ctx);
         }
@@ -308,13 +316,13 @@ impl Handshake {
         let Some(first) = first else {
             return self.silent_to_the_end(ctx);
         };
-        // Where the BMC says of the others that it does not have them, it has this one, and no
-        // room.
+        // A BMC that says of the other suites that it lacks them has this one, and no room.
         let mut refused = self.verdicts.iter().filter_map(|(_, it)| refusal(it));
         let full = refused.find(|status| FULL.contains(status));
         if let Some(full) = full.filter(|_| all(&[&FULL[..], &NO_SUCH_SUITE[..]].concat())) {
             return self.fail(OpenError::SessionsFull(full.to_string()), ctx);
         }
+        // One of them alone may mean the suite (Ironic's bug 2085137).
         if all(&[Status::INVALID_ROLE, Status::UNAUTHORISED_ROLE]) {
             let error = OpenError::NoPrivilege {
                 asked: ctx.settings.privilege,
@@ -365,8 +373,8 @@ impl Handshake {
         let asked_at = self.copies.sent_at(accepted.tag);
         ctx.memory.ledger.goes_on(asked_at);
         if accepted.algorithms != suite.algorithms() {
-            // No silent downgrade: what was chosen is only used where it is configured, and then
-            // asked for.
+            // No silent downgrade: the algorithms that the BMC chose are used only where they are
+            // configured, and are asked for then.
             let (asked, got) = (suite.algorithms().to_string(), accepted.algorithms);
             self.leave_log_in(ctx);
             if let Some(suite) = self.plan.pop_front() {
@@ -388,11 +396,13 @@ impl Handshake {
         if self.quirks.has(Quirk::PadUser16) {
             name.resize(NAME_LIMIT, 0);
         }
+        // By name alone: OpenBMC refuses the other way unless the level is exactly the user's.
         let by_name = if self.quirks.has(Quirk::NameAndPrivilege) {
             0
         } else {
             NAME_ONLY
         };
+        // The level of Open Session again, for some BMCs make their keys from that byte.
         let role = ctx.settings.privilege.bits() | by_name;
         self.copies.clear();
         self.step = Step::Rakp2(Box::new(Transcript {
@@ -447,6 +457,7 @@ impl Handshake {
             };
             return self.suite_failed(error, ctx);
         };
+        // Supermicro's H8QME and Sun's ILOM send 21 bytes (FreeIPMI's `supermicro20`, `sun20`).
         if verified.trimmed {
             self.learned(Quirk::Rakp2Trim1, "RAKP 2's code is one byte too long");
         }
@@ -485,9 +496,8 @@ impl Handshake {
         ctx: &mut Context<'_>,
     ) -> Progress {
         let error = match status {
-            // Half-open sessions are forgotten, and copies on the way lead to this: begin again,
-            // the first time at once. Later ones wait for their time, so that no BMC is stormed
-            // with handshakes.
+            // The BMC has forgotten a half-open session, or answers a copy. The second log-in
+            // begins at once, later ones wait, so that no BMC is stormed.
             Status::INVALID_SESSION_ID | Status::INACTIVE_SESSION_ID => {
                 return self.session_unknown(status, ctx);
             }
@@ -515,6 +525,7 @@ impl Handshake {
                 asked: ctx.settings.privilege,
                 reason: status.to_string(),
             },
+            // Open Session took the suite, so that another suite would find no room either.
             Status::INSUFFICIENT_RESOURCES | Status::INSUFFICIENT_RESOURCES_FOR_ROLE => {
                 let error = OpenError::SessionsFull(status.to_string());
                 return self.fail(error, ctx);
@@ -527,7 +538,7 @@ impl Handshake {
         let counted = matches!(self.step, Step::Rakp4(_));
         self.forget_session();
         match counted {
-            // The BMC counts a RAKP 3 that it refuses: another suite would be another one.
+            // The BMC counts a refused RAKP 3 as a failed log-in: another suite would be one more.
             true => self.fail(error, ctx),
             false => self.suite_failed(error, ctx),
         }

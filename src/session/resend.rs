@@ -70,13 +70,13 @@ impl Copies {
 /// Whose a reply is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Whose {
-    /// It carries our session's number.
+    /// The reply carries our session's number.
     Ours,
-    /// It carries the tag of a copy, and no session's number.
+    /// The reply carries the tag of a copy, and no session's number.
     Tagged,
-    /// It carries none.
+    /// The reply carries neither the tag of a copy nor a session's number.
     Nobodys,
-    /// It carries another's.
+    /// The reply carries another session's number, or another tag.
     Others,
 }
 
@@ -125,7 +125,7 @@ impl Handshake {
         self.believe_if(|rumour| copies > 1 || rumour.tagged)
     }
 
-    /// The same when nothing better can come any more.
+    /// The error without our session's number, when nothing better can come any more.
     pub(super) fn last_rumour(&mut self) -> Option<Status> {
         self.believe_if(|_| true)
     }
@@ -141,6 +141,7 @@ impl Handshake {
         self.farewell(ctx);
         self.fresh = true;
         if let Step::Open { suite, console_id } = self.step {
+            // Its answer may still come, and the BMC has a session for it then.
             self.earlier.push(Earlier {
                 suite,
                 console_id,
@@ -164,8 +165,10 @@ impl Handshake {
         let slow = self.is_slow(ctx);
         let expected = ctx.memory.round_trip.expected().unwrap_or_default();
         let ledger = &mut ctx.memory.ledger;
+        // A request may be under way for a round trip, and opens a session when it arrives.
         ledger.expire(HALF_OPEN.max(expected), now);
         if let Some(room_at) = ledger.room_at(now) {
+            // Rule 10: a third session of ours could take the last place (Cisco's IMC has four).
             if room_at >= self.limit(ctx) {
                 return self.silent_to_the_end(ctx);
             }
@@ -188,6 +191,7 @@ impl Handshake {
             return self.suite_silent(ctx);
         }
         if let (unanswered, Some(first_ends)) = ctx.memory.ledger.unanswered()
+            // Each of them may have made a half-open session, which the BMC keeps for a while.
             && unanswered >= most
         {
             self.deadline = first_ends.max(now + self.wait(ctx));
@@ -227,6 +231,7 @@ impl Handshake {
         let Step::Open { suite, console_id } = self.step else {
             return;
         };
+        // §13.17: 0 asks for the highest level that the user may have.
         let privilege = if self.quirks.has(Quirk::OpenPrivilegeHighest) {
             0
         } else {
@@ -328,6 +333,7 @@ impl Handshake {
 
     /// What the suites that were tried amount to, where none of them led to a session.
     pub(super) fn worst_failure(&mut self) -> Option<OpenError> {
+        // The lowest is told: credentials first, because a person can mend them.
         let rank = |error: &OpenError| match error {
             OpenError::WrongPassword { .. } => 0,
             OpenError::UnknownUser { .. } => 1,
@@ -361,7 +367,8 @@ impl Handshake {
 
 /// How many Open Session Requests may be unanswered at once.
 const MOST: usize = 4;
-/// The same for a BMC that answers later than after a second, or has a session of ours.
+/// How many may be unanswered at a BMC that answers later than after a second, or has a session of
+/// ours.
 const MOST_SLOW: usize = 2;
 /// How long it takes at most until a BMC that says nothing is asked again: what costs it no session
 /// may be asked often, so that one that comes back is found at once.
@@ -370,6 +377,7 @@ const KNOCKS_APART: Duration = Duration::from_secs(2);
 /// Request.
 const BLIND_APART: Duration = Duration::from_secs(10);
 /// Copies after which the waits are doubled.
+// At 400 ms all the time, as ipmipower does it, a dead BMC got 27 packets in 20 s.
 const QUICK_COPIES: u32 = 4;
 /// Copies of RAKP 1: as many as fit the time for which BMCs keep half-open sessions.
 const RAKP1_COPIES: usize = 6;

@@ -29,12 +29,14 @@ impl RoundTrip {
         self.measured = Some(match self.measured {
             None => Measured {
                 smoothed: sample,
+                // RFC 6298, 2.2: half of the first measurement.
                 variation: sample / 2,
             },
             Some(Measured {
                 smoothed,
                 variation,
             }) => Measured {
+                // RFC 6298, 2.3: an eighth of the new one here, a quarter below.
                 smoothed: smoothed * 7 / 8 + sample / 8,
                 variation: variation * 3 / 4 + smoothed.abs_diff(sample) / 4,
             },
@@ -54,6 +56,7 @@ impl RoundTrip {
         if shortest > expected.max(timing.resend_floor) {
             self.observe(longest);
         } else if self.expected().is_some_and(|usual| shortest > usual) {
+            // It may answer the first copy, and then the BMC is slower than is believed.
             self.unclear += 1;
         }
     }
@@ -114,7 +117,7 @@ impl RoundTrip {
         let first_doubled = if fast { 2 } else { 1 };
         let doubled = self.wait(timing) * (1 << copies.saturating_sub(first_doubled).min(8));
         let wait = doubled.min(timing.resend_cap.max(self.wait(timing)));
-        // 80 % to 120 % in thousandths, so that many BMCs are not asked again in one breath.
+        // 80 % to 120 % in thousandths: many BMCs are not asked again at the same moment.
         wait * (800 + entropy.below(401) as u32) / 1000
     }
 }
@@ -122,6 +125,7 @@ impl RoundTrip {
 /// A BMC that always takes the same time gets that share of it as a margin.
 const LEAST_MARGIN: u32 = 4;
 /// No single answer is waited for longer than that.
+// A BMC that needs as long for everything is still logged in to within 90 s.
 const LONGEST: Duration = Duration::from_secs(20);
 /// Round trips from the first message to the answer to a reading, and one more.
 const LOG_IN_MESSAGES: u32 = 7;

@@ -119,10 +119,12 @@ impl Seal20 {
     fn unseal(&self, body: &[u8]) -> Result<Unsealed, Dropped> {
         let packet = session20::Packet::decode(body).map_err(|_| Dropped::Malformed)?;
         let header = packet.header;
+        // Serial over LAN and makers' payloads are not spoken here.
         if header.payload_type != PayloadType::Ipmi || header.session_id != self.console_id {
             return Err(Dropped::OtherSession);
         }
         if self.suite.integrity != Integrity::None {
+            // An OpenBMC of 2018 sent such packets; taking them would let anybody speak here.
             if !header.authenticated {
                 return Err(Dropped::NotAuthenticated);
             }
@@ -133,12 +135,14 @@ impl Seal20 {
                 return Err(Dropped::WrongCode);
             }
         } else if header.authenticated {
+            // The suite has no code, so that nothing could be checked here.
             return Err(Dropped::Malformed);
         }
         let message = match (self.suite.confidentiality, header.encrypted) {
             (Confidentiality::None, false) => packet.payload.to_vec(),
             (Confidentiality::None, true) => return Err(Dropped::Malformed),
             (_, true) => self.message_of(packet.payload)?,
+            // The code was right, so that nobody but the BMC can have sent it in clear.
             (_, false) if self.quirks.has(Quirk::UnencryptedReplies) => packet.payload.to_vec(),
             (_, false) => return Err(Dropped::NotEncrypted),
         };
@@ -162,7 +166,7 @@ impl Seal20 {
         }
         let message = self.message_of(packet.payload).ok()?;
         if way == Way::In {
-            // It is taken in next.
+            // `unseal` takes this packet in next, and need not decrypt it again.
             self.last.keep(packet.payload, &message);
         }
         Some(message)
@@ -183,11 +187,13 @@ impl Seal20 {
             Integrity::HmacMd5_128 => Authentication::HmacMd5,
             Integrity::HmacSha256_128 => Authentication::HmacSha256,
             Integrity::Md5_128 => {
+                // §13.28.4: MD5-128 is no HMAC and has no K1; the password stands at both ends.
                 let password = &self.keys.password[..];
                 return Zeroizing::new(md5(&[password, covered, password]).to_vec());
             }
         };
         let mut code = hmac(algorithm, &self.keys.integrity, &[covered]);
+        // §13.28.4: HMAC-SHA1-96 and HMAC-SHA256-128 send the beginning of their digests only.
         code.truncate(self.suite.integrity.code_length());
         code
     }
@@ -196,6 +202,7 @@ impl Seal20 {
     /// length.
     fn encrypt(&self, message: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
         let mut iv = [0; BLOCK];
+        // A vector that is used twice would show which messages begin alike.
         entropy.fill(&mut iv);
         let pad = (message.len() + 1).next_multiple_of(BLOCK) - message.len() - 1;
         let mut plain = Zeroizing::new(message.to_vec());
@@ -218,8 +225,7 @@ impl Seal20 {
             .checked_sub(usize::from(length))
             .filter(|_| usize::from(length) <= BLOCK)
             .ok_or(Dropped::WrongPad)?;
-        // Its bytes count from 1 (§13.29); some BMCs send zeros. The code was right, which vouches
-        // for them as they are.
+        // §13.29: the pad counts from 1. Some BMCs send zeros; the code over it was right.
         plain.truncate(at);
         Ok(plain)
     }
@@ -282,7 +288,7 @@ impl Seal15 {
         self.code_for(self.session_id, auth_type, sequence, message)
     }
 
-    /// The same for a packet that carries this session id.
+    /// The code of a packet that carries this session id.
     fn code_for(
         &self,
         session_id: u32,
@@ -295,6 +301,7 @@ impl Seal15 {
         let sequence = sequence.to_le_bytes();
         let parts = [password, &id[..], message, &sequence[..], password];
         match (auth_type, self.supermicro) {
+            // With `-o supermicro` ipmitool sends one code in every packet.
             (AuthType::Oem, Some(code)) => code,
             (AuthType::None, _) => [0; 16],
             (AuthType::Md2, _) => md2(&parts),
@@ -328,6 +335,7 @@ impl Seal15 {
 
     pub(super) fn unseal(&self, body: &[u8]) -> Result<Unsealed, Dropped> {
         let packet = session15::Packet::decode(body).map_err(|_| Dropped::Malformed)?;
+        // Tyan's S2882 answers with the number 0 (FreeIPMI's `idzero`).
         let zero = packet.session_id == 0 && self.quirks.has(Quirk::SessionId0);
         if packet.session_id != self.session_id && !zero {
             return Err(Dropped::OtherSession);
@@ -344,13 +352,14 @@ impl Seal15 {
         if let Some(code) = packet.code
             && !self.quirks.has(Quirk::NoCodeCheck)
         {
-            // Over what the packet carries, also where that is 0: so ipmipower's `idzero` reads it.
+            // Over the number in the packet, even 0: so ipmipower reads it with `idzero`.
             let id = packet.session_id;
             let right = self.code_for(id, packet.auth_type, packet.sequence, packet.payload);
             if !bool::from(right.ct_eq(&code)) {
                 return Err(Dropped::WrongCode);
             }
         }
+        // Sun's ILOM 1 and 2. FreeIPMI leaves the number in Activate Session as it is.
         let sequence = if self.quirks.has(Quirk::SequenceSwapped) {
             packet.sequence.swap_bytes()
         } else {

@@ -31,8 +31,10 @@ pub enum SecretError {
 /// The longest password in IPMI v2.0 (§22.30).
 pub const PASSWORD_LIMIT: usize = 20;
 /// The longest password in IPMI v1.5.
+// §22.17.1: its codes are made over a field of 16 bytes.
 pub const PASSWORD_LIMIT_V15: usize = 16;
 /// The length of K_G.
+// §22.25: the field in Set Channel Security Keys.
 pub const BMC_KEY_LIMIT: usize = 20;
 
 impl Password {
@@ -50,6 +52,7 @@ impl Password {
             Some(at) => SecretError::ZeroByte(at),
             None => return Ok(Self(bytes)),
         };
+        // Rule 9: a password that is refused is wiped, too.
         bytes.zeroize();
         Err(error)
     }

@@ -82,16 +82,21 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             handshake_attempts: 3,
-            // The verdict is promised within 5 s, and somebody has to be told of it.
+            // The verdict is promised within 5 s; half a second is left to tell it in.
             handshake_limit: Duration::from_millis(4500),
-            // The longest round trip that is waited for, and the first copies.
+            // 20 s are the longest round trip that is waited for; the first copies take the rest.
             unheard_limit: Duration::from_secs(22),
             stalled_after: Duration::from_secs(10),
             handshake_attempts_heard: 4,
+            // Enough for one session with a BMC whose every answer comes 10 to 20 s late.
             handshake_limit_heard: Duration::from_secs(90),
+            // Both are advice, and some BMCs never give it.
             advice_limit: Duration::from_secs(1),
+            // RFC 6298 begins with a second.
             resend_first: Duration::from_secs(1),
+            // As ipmipower, which asks soonest of the known clients.
             resend_floor: Duration::from_millis(400),
+            // Some BMCs need 5 s and more for an answer (openbmc, issue 2519).
             resend_cap: Duration::from_secs(8),
             lost_after: 4,
         }
@@ -108,6 +113,7 @@ impl Settings {
             b"rackbmcd credentials",
             &[
                 self.username.as_bytes(),
+                // A zero ends each, for names and passwords hold none: `ab`, `c` is not `a`, `bc`.
                 &[0],
                 self.password.expose(),
                 &[0],
@@ -123,7 +129,9 @@ impl Settings {
             username: username.as_ref().into(),
             password,
             bmc_key: None,
+            // Enough for power, sensors and the event log; an administrator may change users.
             privilege: PrivilegeLevel::Operator,
+            // OpenBMC has 17 alone, older BMCs 3.
             suites: vec![SuiteId(17), SuiteId(3)],
             protocol: Protocol::V20,
             quirks: Quirks::NONE,

@@ -72,6 +72,7 @@ impl Session {
             Phase::Closed => {}
             Phase::Opening(handshake) if gone => {
                 self.leave(handshake, now, entropy);
+                // What never arrived opened no session.
                 self.memory.ledger.undelivered();
                 self.events
                     .push_back(Event::OpenFailed(OpenError::Unreachable(why)));
@@ -88,7 +89,7 @@ impl Session {
                 open.link.undelivered(soon);
                 self.phase = Phase::Open(open);
             }
-            // Its Close Session has not left yet.
+            // Close Session has not left yet, so that this notice is about something else.
             to_close @ Phase::ToClose { .. } => self.phase = to_close,
             Phase::Closing { link, .. } => {
                 self.memory.ledger.leaves(link, now);

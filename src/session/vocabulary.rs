@@ -118,10 +118,10 @@ impl Transmit {
 pub enum Event {
     /// The session is open; queued requests go out now.
     Opened(Opened),
-    /// It is not open yet, for this reason, and goes on being opened: those who wait should hear of
-    /// it.
+    /// The session is not open yet, for this reason, and goes on being opened: those who wait
+    /// should hear of it.
     StillOpening(OpenError),
-    /// It could not be opened. Queued requests stay queued, until their patience ends.
+    /// The session could not be opened. Queued requests stay queued, until their patience ends.
     OpenFailed(OpenError),
     /// The answer to a request.
     Answered {
@@ -205,10 +205,10 @@ impl fmt::Display for Spoken {
 /// Why no further answer to a request is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum UnansweredReason {
-    /// Its patience ended while it waited for an open session.
+    /// The request's patience ended while it waited for an open session.
     #[error("no session within its time")]
     NoSession,
-    /// Its patience ended after it was sent.
+    /// The request's patience ended after it was sent.
     #[error("no answer within its time")]
     Silent,
     /// The BMC said that it had had a copy before (CFh), but the answer to that one never came.
@@ -220,7 +220,7 @@ pub enum UnansweredReason {
     /// The session was closed.
     #[error("the session was closed")]
     Closed,
-    /// It does not fit a packet.
+    /// The request does not fit a packet.
     #[error("too long for one packet")]
     TooLong,
 }
@@ -283,7 +283,7 @@ pub enum OpenError {
     Unusable {
         /// What was sent last.
         step: &'static str,
-        /// What is wrong with them.
+        /// What is wrong with its answers.
         why: Dropped,
     },
     /// The BMC's proof was made with another password.
@@ -373,6 +373,7 @@ impl OpenError {
             Self::WrongPassword { .. }
             | Self::UnknownUser { .. }
             | Self::NoPrivilege { .. }
+            // The others are named below, so that each new verdict has to be placed.
             | Self::Refused { .. } => Self::Unsigned(Box::new(self)),
             Self::Silent { .. }
             | Self::Stalled { .. }

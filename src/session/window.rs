@@ -4,6 +4,7 @@
 //! every second number (ASRock MT-C224).
 
 /// How far behind the highest number one is still taken.
+// `seen` has 32 bits.
 const BEHIND: u32 = 32;
 /// How far ahead of the highest number one is taken.
 const AHEAD: u32 = 16;
@@ -29,6 +30,7 @@ impl Window {
     /// Takes `sequence` if it is new and near enough, and remembers it. To be asked only after the
     /// packet's code was found right: otherwise anybody could move the window.
     pub(super) fn take(&mut self, sequence: u32) -> bool {
+        // Packets outside of sessions carry 0, and no packet of a session does.
         if sequence == 0 {
             return false;
         }

@@ -16,12 +16,12 @@ use std::time::Duration;
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct Probe {
-    /// When the next one is due, while a request is under way.
+    /// When the next probe is due, while a request is under way.
     pub(super) due: Option<Instant>,
-    /// How often its answer has brought the next copy of the request forward.
+    /// How often a probe's answer has brought the next copy of the request forward.
     pub(super) hurried: u32,
-    /// Those that were sent since the BMC was heard last: their network functions, commands and
-    /// request numbers.
+    /// The probes that were sent since the BMC was heard last: their network functions, commands
+    /// and request numbers.
     pub(super) sent: Vec<Asked>,
     /// Whether the BMC answered outside of the session after a probe had left.
     pub(super) answered_outside: bool,
@@ -32,7 +32,7 @@ pub(super) struct Probe {
 type Asked = (u8, u8, u8);
 
 impl Probe {
-    /// Whether enough of them brought nothing, and the last one had its time.
+    /// Whether enough probes brought nothing, and the last one had its time.
     pub(super) fn is_unanswered(&self, now: Instant) -> bool {
         self.sent.len() >= PROBES && self.due.is_some_and(|due| due <= now)
     }
@@ -54,6 +54,7 @@ impl Link {
         if self.probe.due.is_none_or(|due| due > now) {
             return Tick::Nothing;
         }
+        // With Get Device ID alone, an OpenBMC whose ipmid hung had ten log-ins in 24 s.
         let level = self.probe.level.filter(|_| self.probe.sent.len() % 2 == 1);
         let request = match level {
             None => Request::of(&get_device_id::Request, Resend::Never, Duration::ZERO),
@@ -93,6 +94,7 @@ impl Link {
 
     /// The BMC answers outside of the session.
     pub(in crate::session) fn heard_outside(&mut self) {
+        // Before a probe has left, an answer outside says nothing of the session.
         self.probe.answered_outside = !self.probe.sent.is_empty();
     }
 }
