@@ -12,14 +12,17 @@ impl CompletionCode {
     /// The node is busy.
     pub const BUSY: Self = Self(0xC0);
     /// No such command.
+    // BMCs that are starting say this of commands that they have.
     pub const INVALID_COMMAND: Self = Self(0xC1);
     /// No such command for that logical unit.
     pub const INVALID_LUN: Self = Self(0xC2);
     /// The BMC ran out of time.
+    // It leaves open whether the command was carried out, so that a pulse is not sent again.
     pub const TIMEOUT: Self = Self(0xC3);
     /// Out of space.
     pub const OUT_OF_SPACE: Self = Self(0xC4);
     /// The reservation was cancelled or is not valid.
+    // Somebody else has reserved the log since, or the log has changed.
     pub const INVALID_RESERVATION: Self = Self(0xC5);
     /// Fewer data bytes than allowed.
     pub const DATA_TRUNCATED: Self = Self(0xC6);
@@ -30,6 +33,7 @@ impl CompletionCode {
     /// A parameter is out of range.
     pub const OUT_OF_RANGE: Self = Self(0xC9);
     /// Not that many bytes can be returned.
+    // Some BMCs give the entries of their event log in small pieces only.
     pub const CANNOT_RETURN: Self = Self(0xCA);
     /// The sensor, data or record is not there.
     pub const NOT_PRESENT: Self = Self(0xCB);
@@ -38,24 +42,30 @@ impl CompletionCode {
     /// The command is illegal for that sensor or record.
     pub const ILLEGAL: Self = Self(0xCD);
     /// No response could be provided.
+    // As C3h: the command may have been carried out.
     pub const NO_RESPONSE: Self = Self(0xCE);
     /// A copy of this request was received before.
+    // The copy that was taken has an answer of its own, and further ones bring only this again.
     pub const DUPLICATE: Self = Self(0xCF);
     /// The repository is being updated.
     pub const REPOSITORY_UPDATE: Self = Self(0xD0);
     /// The firmware is being updated.
     pub const FIRMWARE_UPDATE: Self = Self(0xD1);
     /// The BMC is starting up.
+    // A BMC that starts takes commands after a while, so that this is no refusal for good.
     pub const INITIALISING: Self = Self(0xD2);
     /// The destination is not available.
     pub const UNAVAILABLE: Self = Self(0xD3);
     /// Our privilege does not suffice.
+    // Some sessions lose their level on the way, so that it may be granted when asked for again.
     pub const INSUFFICIENT_PRIVILEGE: Self = Self(0xD4);
     /// Not in the machine's present state.
+    // Dell's iDRAC says this to an off of a machine that is off.
     pub const NOT_IN_PRESENT_STATE: Self = Self(0xD5);
     /// The sub-function is disabled.
     pub const DISABLED: Self = Self(0xD6);
     /// No reason given.
+    // OpenBMC says this while it starts (openbmc, issue 1810).
     pub const UNSPECIFIED: Self = Self(0xFF);
 
     /// Whether the command was carried out.
@@ -65,6 +75,7 @@ impl CompletionCode {
 
     /// Whether it says that the event log is being erased, as an answer to a storage command.
     pub fn is_erasing(self, net_fn: u8) -> bool {
+        // §31.2 and those after it give 81h this meaning in the commands for the event log.
         net_fn == net_fn::STORAGE && self.0 == 0x81
     }
 
@@ -96,6 +107,7 @@ impl CompletionCode {
             0xD5 => "command or parameter not supported in present state",
             0xD6 => "command sub-function disabled or unavailable",
             0xFF => "unspecified error",
+            // Table 5-2: 80h to BEh mean what each command says, 01h to 7Eh what the maker says.
             0x80..=0xBE => "command-specific error",
             0x01..=0x7E => "OEM error",
             _ => "reserved completion code",
@@ -105,6 +117,7 @@ impl CompletionCode {
     /// What it means as an answer to one command, given by its request's network function and
     /// number.
     pub fn words_for(self, net_fn: u8, command: u8) -> &'static str {
+        // Callers have the response's network function as often as the request's.
         match (net_fn & !1, command, self.0) {
             (0x06, 0x3B, 0x80) => "requested level not available for this user",
             (0x06, 0x3B, 0x81) => "requested level exceeds channel or user limit",

@@ -47,7 +47,7 @@ pub enum Sign {
     Restart,
 }
 
-// The sensor types that tell of crashes and restarts.
+// Table 42-3: the sensor types that tell of crashes and restarts.
 const POWER_UNIT: u8 = 0x09;
 const SYSTEM_FIRMWARE: u8 = 0x0F;
 const SYSTEM_BOOT: u8 = 0x1D;
@@ -81,6 +81,7 @@ impl Record {
     pub fn of_event(id: u16, event: Event) -> Self {
         let [t0, t1, t2, t3] = event.timestamp.to_le_bytes();
         let [g0, g1] = event.generator.to_le_bytes();
+        // §32.1: bit 7 is set when a condition went.
         let direction = if event.asserted { 0 } else { 0x80 };
         let [d1, d2, d3] = event.data;
         Self {
@@ -138,6 +139,7 @@ impl Record {
 
     /// When it was logged by the BMC's clock, 0 where the record has no time.
     pub fn timestamp(&self) -> u32 {
+        // §32.3: these records have thirteen bytes of their maker's and no time.
         if self.kind >= 0xE0 {
             return 0;
         }
@@ -167,20 +169,26 @@ impl Event {
 
     /// What it tells of the machine (table 42-3).
     pub fn sign(&self) -> Sign {
+        // The end of a condition is no news of a crash, and thresholds know of none.
         if !self.asserted || self.event_type != SENSOR_SPECIFIC {
             return Sign::None;
         }
         match (self.sensor_type, self.offset()) {
             // A front panel or software NMI is the interrupt itself, as the BMC writes it down.
             (CRITICAL_INTERRUPT, 0x00 | 0x03) => Sign::Interrupt,
-            // Errors that were corrected.
+            // Corrected errors and a degraded bus stop nobody.
             (CRITICAL_INTERRUPT, 0x07 | 0x0B) => Sign::None,
             (CRITICAL_INTERRUPT, _) => Sign::Crash,
+            // From 2 on the system stopped or shut down by itself.
             (OS_STOP, 0x00 | 0x01) => Sign::Crash,
+            // 0 is a watchdog that only expires; 8 is the interrupt before it acts.
             (WATCHDOG_2, 0x01..=0x03 | 0x08) => Sign::Crash,
             (POWER_UNIT, 0x00 | 0x01) => Sign::Restart,
+            // 2 is the firmware's progress, which it makes when the machine starts.
             (SYSTEM_FIRMWARE, 0x02) => Sign::Restart,
+            // 3 and 4 say from where to boot, and not that the machine did.
             (SYSTEM_BOOT, 0x00..=0x02 | 0x05..=0x07) => Sign::Restart,
+            // From 7 on they tell of installations.
             (OS_BOOT, 0x00..=0x06) => Sign::Restart,
             _ => Sign::None,
         }

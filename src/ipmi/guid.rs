@@ -11,9 +11,11 @@ pub fn as_written(sent: [u8; 16]) -> [u8; 16] {
         bytes.reverse();
         bytes
     };
+    // The specification's order comes first, because it was promised where several would do.
     [reversed, sent, from_smbios(sent)]
         .into_iter()
         .find(is_uuid)
+        // Zeros, counters and the like are no UUIDs and show no order: the specification's is left.
         .unwrap_or(reversed)
 }
 
@@ -27,6 +29,7 @@ fn from_smbios(mut bytes: [u8; 16]) -> [u8; 16] {
 
 /// Whether version and variant are those of RFC 4122 and RFC 9562.
 fn is_uuid(bytes: &[u8; 16]) -> bool {
+    // RFC 9562 has versions 1 to 8.
     (1..=8).contains(&(bytes[6] >> 4)) && bytes[8] >> 6 == 0b10
 }
 

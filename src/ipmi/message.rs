@@ -6,6 +6,7 @@ use super::{CompletionCode, DecodeError, Reader};
 /// The BMC's own slave address.
 pub const BMC_ADDRESS: u8 = 0x20;
 /// The address of the remote console's software.
+// Table 5-4: addresses of software are odd, and 81h is the first remote console's.
 pub const CONSOLE_ADDRESS: u8 = 0x81;
 
 /// Network functions (§5.1), the request's even number; a response has one more.
@@ -23,7 +24,7 @@ pub mod net_fn {
 /// Whether wrong checksums are an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Checksums {
-    /// They must be right.
+    /// Both must be right.
     Verified,
     /// Some boards compute them wrongly (FreeIPMI's `nochecksumcheck`).
     Ignored,
@@ -100,6 +101,7 @@ impl Request {
             [self.responder, self.net_fn << 2 | self.lun & 3],
             [
                 self.requester,
+                // §13.8: the number has six bits above the logical unit, and comes again after 64.
                 self.sequence << 2 | self.requester_lun & 3,
                 self.command,
             ],
@@ -208,6 +210,7 @@ fn encode(head: [u8; 2], middle: [u8; 3], completion: Option<u8>, data: &[u8]) -
     bytes.extend_from_slice(&middle);
     bytes.extend(completion);
     bytes.extend_from_slice(data);
+    // §13.8: the second checksum leaves out the first one and what that covers.
     bytes.push(checksum(&bytes[3..]));
     bytes
 }
@@ -216,6 +219,7 @@ fn split(bytes: &[u8], checksums: Checksums) -> Result<Parts<'_>, DecodeError> {
     const WHAT: &str = "IPMI message";
     let short = DecodeError::Short { what: WHAT };
     let (head, rest) = bytes.split_first_chunk::<3>().ok_or(short)?;
+    // The last byte is the second checksum.
     let (_, covered) = rest.split_last().ok_or(short)?;
     if checksums == Checksums::Verified {
         if checksum(head) != 0 {

@@ -104,10 +104,12 @@ impl<'a> Reader<'a> {
         Ok(self.array::<1>(what)?[0])
     }
 
+    // IPMI has the least significant byte first in all its numbers.
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, DecodeError> {
         Ok(u16::from_le_bytes(self.array(what)?))
     }
 
+    // Makers' numbers have three bytes in IPMI's commands.
     pub(crate) fn u24(&mut self, what: &'static str) -> Result<u32, DecodeError> {
         let [low, middle, high] = self.array(what)?;
         Ok(u32::from_le_bytes([low, middle, high, 0]))

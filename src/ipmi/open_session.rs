@@ -20,7 +20,7 @@ pub struct Request {
 pub enum Response {
     /// The BMC goes on.
     Accepted(Accepted),
-    /// It does not.
+    /// The BMC refuses.
     Refused(Refused),
 }
 
@@ -94,6 +94,7 @@ impl Refused {
         }
         let session_id = reader
             .take(2, what)
+            // Replies of seven bytes were seen, whose session id is cut.
             .and_then(|_reserved| reader.u32(what))
             .ok();
         Ok(Some(Self {
@@ -162,6 +163,7 @@ fn encode_algorithms(bytes: &mut Vec<u8>, algorithms: Algorithms) {
         (1, algorithms.integrity),
         (2, algorithms.confidentiality),
     ] {
+        // §13.17: kind, reserved, the length of the block, the algorithm in six bits.
         bytes.extend_from_slice(&[kind, 0, 0, 8, algorithm & 0x3F, 0, 0, 0]);
     }
 }
@@ -173,12 +175,14 @@ fn decode_algorithms(
     let mut numbers = [0; 3];
     for (kind, number) in (0u8..).zip(&mut numbers) {
         let block: [u8; 8] = reader.array(what)?;
+        // §13.18: the blocks have this order, so that another kind means a garbled answer.
         if block[0] != kind {
             return Err(DecodeError::Value {
                 what: "algorithm payload type",
                 value: block[0],
             });
         }
+        // The length is not looked at: a block has eight bytes, whatever it says.
         *number = block[4] & 0x3F;
     }
     let [authentication, integrity, confidentiality] = numbers;

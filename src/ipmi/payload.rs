@@ -43,6 +43,7 @@ impl PayloadType {
             Self::Rakp2 => 0x13,
             Self::Rakp3 => 0x14,
             Self::Rakp4 => 0x15,
+            // The two bits above are the header's flags.
             Self::Other(number) => number & 0x3F,
         }
     }

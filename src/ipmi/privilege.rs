@@ -50,6 +50,7 @@ impl PrivilegeLevel {
     pub fn from_bits(byte: u8) -> Option<Self> {
         Self::ALL
             .into_iter()
+            // The upper half has flags, such as the one of RAKP 1 for a look-up by name alone.
             .find(|level| level.bits() == byte & 0x0F)
     }
 

@@ -44,7 +44,7 @@ pub enum Rakp2 {
         /// The code, unchecked; empty with RAKP-none.
         code: Vec<u8>,
     },
-    /// It does not.
+    /// The BMC refuses.
     Refused(Refused),
 }
 
@@ -64,6 +64,7 @@ pub struct Rakp3 {
 /// RAKP message 4: the session is open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rakp4 {
+    /// The session is open.
     Accepted {
         /// RAKP 3's tag.
         tag: u8,
@@ -72,12 +73,13 @@ pub enum Rakp4 {
         /// The check value, unchecked; empty with RAKP-none.
         check_value: Vec<u8>,
     },
-    /// It is not.
+    /// The BMC refuses.
     Refused(Refused),
 }
 
 impl Wire for Rakp1 {
     fn encode(&self) -> Vec<u8> {
+        // The handshake refuses longer names; here they must only not break the packet.
         let length = self.name.len().min(NAME_LIMIT);
         let mut bytes = vec![self.tag, 0, 0, 0];
         bytes.extend_from_slice(&self.bmc_id.to_le_bytes());
@@ -85,6 +87,7 @@ impl Wire for Rakp1 {
         bytes.extend_from_slice(&[self.role, 0, 0, length as u8]);
         bytes.extend_from_slice(&self.name[..length]);
         if self.padded {
+            // 28 bytes stand before the name.
             bytes.resize(28 + NAME_LIMIT, 0);
         }
         bytes
@@ -142,6 +145,7 @@ impl Wire for Rakp2 {
             console_id: reader.u32(WHAT)?,
             bmc_random: reader.array(WHAT)?,
             guid: reader.array(WHAT)?,
+            // The suite is not known here, so that a code of any length is taken and checked later.
             code: reader.rest().to_vec(),
         })
     }
@@ -161,6 +165,7 @@ impl Wire for Rakp3 {
         let [tag, status, _, _] = reader.array(WHAT)?;
         Ok(Self {
             tag,
+            // §13.22: the console may say here that it gives up, and then there is no code.
             status: Status(status),
             bmc_id: reader.u32(WHAT)?,
             code: reader.rest().to_vec(),
@@ -195,6 +200,7 @@ impl Wire for Rakp4 {
         Ok(Self::Accepted {
             tag,
             console_id: reader.u32(WHAT)?,
+            // Some BMCs do not cut this value: all of it is kept, and its beginning is compared.
             check_value: reader.rest().to_vec(),
         })
     }

@@ -36,6 +36,7 @@ impl Head {
         let function = functions >> 2;
         let answers = function & 1 == 1;
         let completion = match (answers, rest) {
+            // The byte behind is the checksum, without which this is no message.
             (true, [code, _, ..]) => Some(CompletionCode(*code)),
             (false, [_, ..]) => None,
             _ => return None,
@@ -45,6 +46,7 @@ impl Head {
             command: *command,
             sequence: sequences >> 2,
             completion,
+            // A response has its completion code before its data.
             data: 6 + usize::from(answers),
             end: message.len() - 1,
         })
@@ -123,6 +125,7 @@ const KNOWN: &[Known] = &[
     (APP, 0x2F, "Get BMC Global Enables", All, All),
     (APP, 0x30, "Clear Message Flags", All, All),
     (APP, 0x31, "Get Message Flags", All, All),
+    // The message of another party may hold anything; the channel that it came by is shown.
     (APP, 0x33, "Get Message", All, First(1)),
     (APP, 0x34, "Send Message", Message(1), Message(0)),
     (APP, 0x37, "Get System GUID", All, All),
@@ -133,11 +136,14 @@ const KNOWN: &[Known] = &[
         All,
         All,
     ),
+    // The user's name is behind the authentication type.
     (APP, 0x39, "Get Session Challenge", First(1), All),
+    // The challenge is behind type and level: with a code over it a password could be guessed.
     (APP, 0x3A, "Activate Session", First(2), All),
     (APP, 0x3B, "Set Session Privilege Level", All, All),
     (APP, 0x3C, "Close Session", All, All),
     (APP, 0x3D, "Get Session Info", All, All),
+    // §22.21: the answer is a code that is made with a user's password.
     (APP, 0x3F, "Get AuthCode", First(3), First(0)),
     (APP, 0x40, "Set Channel Access", All, All),
     (APP, 0x41, "Get Channel Access", All, All),
@@ -146,10 +152,12 @@ const KNOWN: &[Known] = &[
     (APP, 0x44, "Get User Access", All, All),
     (APP, 0x45, "Set User Name", First(1), All),
     (APP, 0x46, "Get User Name", All, First(0)),
+    // §22.30: the password is behind user number and operation.
     (APP, 0x47, "Set User Password", First(2), All),
     (APP, 0x4A, "Get Payload Activation Status", All, All),
     (APP, 0x4E, "Get Channel Payload Support", All, All),
     (APP, 0x54, "Get Channel Cipher Suites", All, All),
+    // §22.25: the key is behind channel, operation and its number; in an answer behind one byte.
     (APP, 0x56, "Set Channel Security Keys", First(3), First(1)),
     (STORAGE, 0x10, "Get FRU Inventory Area Info", All, All),
     (STORAGE, 0x11, "Read FRU Data", All, All),
@@ -166,6 +174,7 @@ const KNOWN: &[Known] = &[
     (
         TRANSPORT,
         0x01,
+        // Parameter 16 is SNMP's community string, which is a password.
         "Set LAN Configuration Parameters",
         First(2),
         All,
@@ -173,10 +182,12 @@ const KNOWN: &[Known] = &[
     (
         TRANSPORT,
         0x02,
+        // An answer does not say which parameter it has, so that only the revision is shown.
         "Get LAN Configuration Parameters",
         All,
         First(1),
     ),
+    // Other groups have other commands under these numbers.
     (GROUP, 0x01, "Get DCMI Capabilities Info", Dcmi, Dcmi),
     (GROUP, 0x02, "Get Power Reading", Dcmi, Dcmi),
     (GROUP, 0x03, "Get DCMI Power Limit", Dcmi, Dcmi),
@@ -209,8 +220,9 @@ fn hidden_within(message: &[u8], at: usize, depth: u8) -> Vec<Range<usize>> {
     let data = message.get(head.data..head.end).unwrap_or_default();
     let shows = match (known(head.net_fn, head.command), head.completion) {
         (Some((.., shows, _)), None) | (Some((.., shows)), Some(_)) => *shows,
-        // A maker's number, or that of a group, says whose command it is.
+        // §5.1: with 2Eh the data begins with the maker's number, which says whose command it is.
         (None, _) if head.net_fn == 0x2E => First(3),
+        // Makers' commands set passwords, too: what nobody thought of is not shown.
         (None, _) => First(0),
     };
     let from = |shown: usize| everything(head.data + shown.min(data.len())..head.end);
@@ -229,6 +241,7 @@ fn hidden_within(message: &[u8], at: usize, depth: u8) -> Vec<Range<usize>> {
         Dcmi => from(1),
         Message(before) => match data.get(before..) {
             None | Some([]) => Vec::new(),
+            // A password that is set at a controller behind the BMC is as secret.
             Some(inner) if depth > 0 => hidden_within(inner, head.data + before, depth - 1),
             Some(_) => from(before),
         },
@@ -237,7 +250,7 @@ fn hidden_within(message: &[u8], at: usize, depth: u8) -> Vec<Range<usize>> {
         *range = range.start + at..range.end + at;
     }
     if !hidden.is_empty() {
-        // The sum tells of what it is made from.
+        // With all other bytes known the checksum would give a hidden one away.
         hidden.push(at + head.end..at + head.end + 1);
     }
     hidden
@@ -249,12 +262,15 @@ pub fn hidden_in_payload(kind: PayloadType, payload: &[u8]) -> Vec<Range<usize>>
     let from = |shown: usize| everything(shown.min(payload.len())..payload.len());
     match kind {
         PayloadType::Ipmi => hidden_in_message(payload),
+        // §13.17, §13.18: 32 and 36 bytes without a secret; what a BMC appends is not known.
         PayloadType::OpenSessionRequest | PayloadType::OpenSessionResponse => from(36),
         // The user's name, behind its length.
         PayloadType::Rakp1 => from(28),
-        // Codes, behind random number and GUID.
+        // The code is behind random number and GUID: passwords can be guessed from it.
         PayloadType::Rakp2 => from(40),
+        // The code is behind tag, status and session id.
         PayloadType::Rakp3 | PayloadType::Rakp4 => from(8),
+        // What a console shows and what makers send may be anything.
         PayloadType::Sol | PayloadType::OemExplicit { .. } | PayloadType::Other(_) => from(0),
     }
 }
@@ -267,6 +283,7 @@ fn everything(range: Range<usize>) -> Vec<Range<usize>> {
 }
 
 /// How often a message may be wrapped in another one.
+// Dual bridging wraps twice; bytes that wrap deeper would be read without end.
 const MOST_BRIDGES: u8 = 2;
 
 #[cfg(test)]

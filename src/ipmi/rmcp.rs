@@ -8,9 +8,11 @@ use super::{DecodeError, Reader};
 /// The UDP port of RMCP.
 pub const PORT: u16 = 623;
 
+// §13.1.3: the number of RMCP 1.0.
 const VERSION: u8 = 0x06;
 /// The sequence number that asks for no RMCP acknowledgement.
 const NO_ACK: u8 = 0xFF;
+// §13.2.3: the enterprise number that IANA gave to ASF.
 const ASF_ENTERPRISE: u32 = 4542;
 const PING: u8 = 0x80;
 const PONG: u8 = 0x40;
@@ -52,6 +54,7 @@ impl<'a> Packet<'a> {
         let sequence = reader.u8("RMCP sequence")?;
         let class = match reader.u8("RMCP class")? {
             0x06 => Class::Asf,
+            // An acknowledgement has bit 7 set and is refused: FFh in our packets asks for none.
             0x07 => Class::Ipmi,
             value => {
                 return Err(DecodeError::Value {
@@ -98,6 +101,7 @@ pub enum Asf {
 impl Asf {
     /// The ASF message as a whole datagram.
     pub fn encode(&self) -> Vec<u8> {
+        // ASF has the most significant byte first, IPMI the least significant one.
         let mut body = ASF_ENTERPRISE.to_be_bytes().to_vec();
         match *self {
             Self::Ping { tag } => body.extend_from_slice(&[PING, tag, 0x00, 0x00]),
@@ -136,6 +140,7 @@ impl Asf {
         match kind {
             PING => Ok(Self::Ping { tag }),
             PONG => {
+                // The enterprise number again, and four bytes of its maker's.
                 reader.take(8, "ASF pong")?;
                 let entities = reader.u8("ASF supported entities")?;
                 Ok(Self::Pong {

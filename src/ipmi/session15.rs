@@ -27,11 +27,13 @@ impl AuthType {
     pub fn from_bits(bits: u8) -> Option<Self> {
         [Self::None, Self::Md2, Self::Md5, Self::Password, Self::Oem]
             .into_iter()
+            // 3 is reserved.
             .find(|known| *known as u8 == bits)
     }
 
     /// Its bit in the answer to Get Channel Authentication Capabilities.
     pub fn mask(self) -> u8 {
+        // §22.13: bit n of the answer stands for type n.
         1 << self as u8
     }
 }
@@ -82,9 +84,11 @@ impl<'a> Packet<'a> {
         let mut bytes = vec![self.auth_type as u8];
         bytes.extend_from_slice(&self.sequence.to_le_bytes());
         bytes.extend_from_slice(&self.session_id.to_le_bytes());
+        // §13.6: without authentication the field is not there at all.
         if self.auth_type != AuthType::None {
             bytes.extend_from_slice(&self.code.unwrap_or_default());
         }
+        // §13.6's pad for old network chips is left out, as FreeIPMI leaves it out.
         bytes.push(length);
         bytes.extend_from_slice(&self.payload[..usize::from(length)]);
         bytes

@@ -7,6 +7,7 @@ use super::{DecodeError, Reader};
 /// The authentication type that marks an RMCP+ header.
 pub const AUTH_TYPE: u8 = 0x06;
 /// The "next header" byte before the code.
+// Table 13-8: no other number is used in this version.
 const NEXT_HEADER: u8 = 0x07;
 const ENCRYPTED: u8 = 0x80;
 const AUTHENTICATED: u8 = 0x40;
@@ -49,6 +50,7 @@ impl Header {
             kind |= AUTHENTICATED;
         }
         let mut bytes = vec![AUTH_TYPE, kind];
+        // §13.6: this type alone has six more bytes in its header.
         if let PayloadType::OemExplicit {
             enterprise,
             payload,
@@ -82,6 +84,7 @@ pub fn encode_covered(mut bytes: Vec<u8>, count: PadCount) -> Vec<u8> {
         PadCount::WithoutTrailer => bytes.len(),
     };
     let pad = counted.next_multiple_of(4) - counted;
+    // Table 13-8: the bytes of the integrity pad are FFh.
     bytes.resize(bytes.len() + pad, 0xFF);
     bytes.push(pad as u8);
     bytes.push(NEXT_HEADER);
@@ -177,6 +180,7 @@ impl<'a> Packet<'a> {
                 value: *next_header,
             });
         }
+        // §13.28.4: the code covers all from the authentication type to the next header.
         let (covered, code) = before_code(self.whole).ok_or(short)?;
         Ok(Sealed { covered, code })
     }

@@ -9,6 +9,7 @@ pub struct Status(pub u8);
 impl Status {
     pub const OK: Self = Self(0x00);
     /// The BMC has no room for another session.
+    // Intel's M50CYP says this of suites that it does not have.
     pub const INSUFFICIENT_RESOURCES: Self = Self(0x01);
     /// Session id not known.
     pub const INVALID_SESSION_ID: Self = Self(0x02);
@@ -25,8 +26,10 @@ impl Status {
     /// The session id is not active.
     pub const INACTIVE_SESSION_ID: Self = Self(0x08);
     /// The role is not valid.
+    // Some BMCs say this of a suite (Ironic's bug 2085137).
     pub const INVALID_ROLE: Self = Self(0x09);
     /// The user may not have the role asked for.
+    // Supermicro's X8DTG says this of a suite.
     pub const UNAUTHORISED_ROLE: Self = Self(0x0A);
     /// No room for a session at that role.
     pub const INSUFFICIENT_RESOURCES_FOR_ROLE: Self = Self(0x0B);
@@ -43,6 +46,7 @@ impl Status {
     /// No cipher suite matches.
     pub const NO_MATCHING_SUITE: Self = Self(0x11);
     /// A parameter is out of range.
+    // Some MSI boards say this of a suite.
     pub const ILLEGAL_PARAMETER: Self = Self(0x12);
 
     /// What it means.

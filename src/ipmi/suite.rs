@@ -103,6 +103,7 @@ impl Integrity {
         match self {
             Self::None => 0,
             Self::HmacSha1_96 => 12,
+            // MD5's digest is that long; SHA-256's is cut to half (§13.28.4).
             Self::HmacMd5_128 | Self::Md5_128 | Self::HmacSha256_128 => 16,
         }
     }
@@ -162,10 +163,11 @@ impl SuiteId {
     /// Whether we speak it.
     ///
     /// # Errors
-    /// It uses xRC4, or is no standard suite; the text says which.
+    /// The suite uses xRC4, or is no standard one; the text says which.
     pub fn supported(self) -> Result<Suite, UnsupportedSuite> {
         match self.suite() {
             None => Err(UnsupportedSuite::Unknown(self)),
+            // RC4 is broken, and no client with users speaks it: ipmitool aborts on suite 4.
             Some(suite) if suite.confidentiality.is_xrc4() => Err(UnsupportedSuite::Xrc4(self)),
             Some(suite) => Ok(suite),
         }
@@ -182,6 +184,7 @@ impl Suite {
     /// Its algorithms as numbers.
     pub fn algorithms(self) -> Algorithms {
         Algorithms {
+            // The discriminants are the numbers of tables 13-17 to 13-19.
             authentication: self.authentication as u8,
             integrity: self.integrity as u8,
             confidentiality: self.confidentiality as u8,
@@ -192,10 +195,10 @@ impl Suite {
 /// A cipher suite that we do not speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnsupportedSuite {
-    /// It uses xRC4.
+    /// The suite uses xRC4.
     #[error("cipher suite {0} uses xRC4, which is broken and not supported")]
     Xrc4(SuiteId),
-    /// It is none of 0 to 19.
+    /// The suite is none of 0 to 19.
     #[error("cipher suite {0} is not a standard one (0 to 19)")]
     Unknown(SuiteId),
 }
@@ -209,6 +212,7 @@ impl fmt::Display for SuiteId {
 impl fmt::Display for Algorithms {
     /// `HMAC-SHA1, HMAC-SHA1-96, AES-CBC-128`, numbers in hex where they have no name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A BMC may choose what nobody knows, and people have to hear of that, too.
         let name = |names: &[&'static str], number: u8| match names.get(usize::from(number)) {
             Some(name) => (*name).to_string(),
             None => format!("{number:02X}h"),

@@ -18,7 +18,7 @@ pub struct Request {
     pub outbound_sequence: u32,
 }
 
-/// It is open.
+/// The session is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Response {
     /// The authentication type for the rest of the session; `None` where its number is not known.
@@ -70,6 +70,7 @@ impl Wire for Response {
         const WHAT: &str = "Activate Session response";
         let mut reader = Reader::new(data);
         Ok(Self {
+            // A type that nobody knows is no error here: the log-in decides what it means.
             auth_type: AuthType::from_bits(reader.u8(WHAT)? & 0x0F),
             session_id: reader.u32(WHAT)?,
             inbound_sequence: reader.u32(WHAT)?,

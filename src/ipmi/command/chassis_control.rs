@@ -43,6 +43,7 @@ impl Wire for Request {
         let value = Reader::new(data).u8(WHAT)?;
         Self::ALL
             .into_iter()
+            // §28.3: the upper half is reserved.
             .find(|control| *control as u8 == value & 0x0F)
             .ok_or(DecodeError::Value { what: WHAT, value })
     }

@@ -22,6 +22,7 @@ impl Wire for Request {
         match *self {
             Self::Default => vec![],
             Self::Seconds(seconds) => vec![seconds],
+            // §28.5: where the second byte forces the light on, nobody looks at the time.
             Self::Forever => vec![0, 1],
         }
     }

@@ -70,6 +70,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let progress = Reader::new(data).u8("Clear SEL response")?;
         Ok(Self {
+            // §31.9: the upper half is reserved.
             completed: progress & 0x0F == 1,
         })
     }

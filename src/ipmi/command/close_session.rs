@@ -26,6 +26,7 @@ impl Wire for Request {
         let mut reader = Reader::new(data);
         Ok(Self {
             session_id: reader.u32("Close Session request")?,
+            // §22.19: the handle is there only where the id is 0.
             handle: reader.optional(),
         })
     }

@@ -54,6 +54,7 @@ impl Wire for Response {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let [system, device] = Reader::new(data).array("Get ACPI Power State response")?;
         Ok(Self {
+            // §20.6: bit 7 has a meaning only where the state is set.
             system: system & 0x7F,
             device: device & 0x7F,
         })

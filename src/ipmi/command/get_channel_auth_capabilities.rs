@@ -52,6 +52,7 @@ impl Response {
 
     /// Whether v1.5 sessions can be had: where the v2.0 fields are there, their bit must say so.
     pub fn v15(&self) -> bool {
+        // A BMC of before 2.0 has no such field and speaks v1.5 alone.
         self.auth_types & 0x80 == 0 || self.extended & 0x01 != 0
     }
 

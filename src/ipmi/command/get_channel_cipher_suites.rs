@@ -48,6 +48,7 @@ pub struct Record {
     pub confidentiality: Vec<u8>,
 }
 
+// Table 22-19: the bytes with which a record begins.
 const STANDARD: u8 = 0xC0;
 const OEM: u8 = 0xC1;
 
@@ -67,6 +68,7 @@ impl Record {
     /// The record of a standard suite.
     pub fn standard(id: SuiteId) -> Option<Self> {
         let algorithms = id.suite()?.algorithms();
+        // A missing algorithm has no byte: the records of suites 1 and 15 have three bytes.
         let listed = |number| if number == 0 { vec![] } else { vec![number] };
         Some(Self {
             id,
@@ -84,6 +86,7 @@ impl Record {
         let standard = Self::standard(self.id).filter(|_| self.oem.is_none());
         let standard = standard.map(|standard| standard.encode());
         let shorter = |whole: Vec<u8>| whole.len() > ours.len() && whole.starts_with(&ours);
+        // A record that is cut before its algorithms must not pass for suite 0, which has none.
         self.authentication.is_empty() || standard.is_some_and(shorter)
     }
 
@@ -161,10 +164,12 @@ pub fn records(list: &[u8]) -> Vec<Record> {
                 });
                 within = true;
             }
+            // Reserved tags: the algorithms behind them belong to a record that nobody knows.
             0xC2..=0xFF => within = false,
             _ if !within => {}
             _ => {
                 if let Some(record) = records.last_mut() {
+                    // Table 22-19: the two upper bits say what kind of algorithm it is.
                     let list = match byte >> 6 {
                         0 => &mut record.authentication,
                         1 => &mut record.integrity,

@@ -34,11 +34,11 @@ pub enum RestorePolicy {
 /// What the identify light does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Light {
-    /// It is off.
+    /// The light is off.
     Off,
-    /// It blinks for a while.
+    /// The light blinks for a while.
     Timed,
-    /// It blinks until it is switched off.
+    /// The light blinks until it is switched off.
     Indefinite,
 }
 
@@ -65,6 +65,7 @@ impl Response {
             (self.power, 0x04, "interlock"),
             (self.power, 0x08, "power fault"),
             (self.power, 0x10, "power control fault"),
+            // Bit 1 of this byte is a locked front panel, which is no fault.
             (self.misc, 0x01, "chassis intrusion"),
             (self.misc, 0x04, "drive fault"),
             (self.misc, 0x08, "cooling fault"),
@@ -77,6 +78,7 @@ impl Response {
 
     /// What the identify light does, where the BMC says.
     pub fn light(&self) -> Option<Light> {
+        // Without bit 6 the BMC says nothing of the light, and the other bits mean nothing.
         match (self.misc & 0x40 != 0, self.misc >> 4 & 3) {
             (true, 0) => Some(Light::Off),
             (true, 1) => Some(Light::Timed),
@@ -133,6 +135,7 @@ impl Wire for Response {
             power,
             last_event,
             misc,
+            // ipmi_sim and pyghmi send three bytes.
             front_panel: reader.optional(),
         })
     }

@@ -42,6 +42,7 @@ fn group(reader: &mut Reader<'_>, what: &'static str) -> Result<(), DecodeError>
 
 impl Wire for Request {
     fn encode(&self) -> Vec<u8> {
+        // The third byte is for enhanced statistics, the fourth is reserved.
         vec![DCMI_GROUP, SYSTEM_POWER, 0, 0]
     }
 
@@ -79,6 +80,7 @@ impl Wire for Response {
             average: reader.u16(WHAT)?,
             timestamp: reader.u32(WHAT)?,
             period: reader.u32(WHAT)?,
+            // A BMC whose measurement is off answers with figures of 0 W that mean nothing.
             active: reader.u8(WHAT)? & 0x40 != 0,
         })
     }

@@ -29,6 +29,7 @@ impl Wire for Response {
     }
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+        // The order of the bytes differs from BMC to BMC, so that they stay as they came (`guid`).
         let guid = Reader::new(data).array("Get Device GUID response")?;
         Ok(Self { guid })
     }

@@ -34,6 +34,7 @@ pub struct Response {
 impl Response {
     /// Firmware revision in words: `2.05`.
     pub fn firmware(&self) -> String {
+        // The minor number is BCD, which hexadecimal digits show as it is meant.
         format!("{}.{:02x}", self.firmware_major, self.firmware_minor)
     }
 }
@@ -69,6 +70,7 @@ impl Wire for Response {
             device_support: reader.u8(WHAT)?,
             manufacturer: reader.u24(WHAT)?,
             product: reader.u16(WHAT)?,
+            // §20.1: the last four bytes are optional.
             auxiliary: reader.array(WHAT).ok(),
         })
     }

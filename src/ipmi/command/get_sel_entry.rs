@@ -37,6 +37,7 @@ impl Request {
     /// The whole of one record.
     pub fn whole(record: u16) -> Self {
         Self {
+            // §31.5: only a part of a record needs a reservation.
             reservation: 0,
             record,
             offset: 0,

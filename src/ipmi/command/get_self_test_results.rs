@@ -15,7 +15,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// It in words.
+    /// The result in words.
     pub fn words(&self) -> String {
         match (self.result, self.detail) {
             (0x55, _) => "passed".to_owned(),

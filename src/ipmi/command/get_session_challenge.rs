@@ -39,6 +39,7 @@ impl Wire for Request {
         Ok(Self {
             auth_type: AuthType::from_bits(value & 0x0F)
                 .ok_or(DecodeError::Value { what: WHAT, value })?,
+            // §22.16: the field has 16 bytes, whatever the name's length.
             name: reader.array(WHAT)?,
         })
     }

@@ -35,6 +35,7 @@ impl Wire for Request {
     fn encode(&self) -> Vec<u8> {
         match *self {
             Self::Current => vec![0x00],
+            // 0, FEh and FFh have meanings of their own.
             Self::Nth(index) => vec![index.clamp(0x01, 0xFD)],
             Self::Handle(handle) => vec![0xFE, handle],
             Self::Id(id) => {
@@ -68,6 +69,7 @@ impl Wire for Response {
         let [handle, possible, active] = reader.array("Get Session Info response")?;
         Ok(Self {
             handle,
+            // §22.20: the upper two bits are reserved.
             possible: possible & 0x3F,
             active: active & 0x3F,
             user: reader.optional().map(|user| user & 0x3F),

@@ -58,10 +58,12 @@ impl Wire for Response {
         let parameter = Parameter::from_parts(number, reader.rest());
         match parameter {
             Parameter::Other {
+                // These have a form of their own, for which the data was too short.
                 number: 0 | 3 | 4 | 5,
                 ..
             } => Err(DecodeError::Short { what: WHAT }),
             parameter => Ok(Self {
+                // §28.13: the upper half is reserved.
                 version: version & 0x0F,
                 invalid: number & 0x80 != 0,
                 parameter,

@@ -53,6 +53,7 @@ impl Wire for Empty {
         Vec::new()
     }
 
+    // BMCs append bytes even to answers that have none.
     fn decode(_data: &[u8]) -> Result<Self, DecodeError> {
         Ok(Self)
     }

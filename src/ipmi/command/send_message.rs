@@ -55,6 +55,7 @@ impl Wire for Request {
             0 => Tracking::None,
             1 => Tracking::Tracked,
             2 => Tracking::Raw,
+            // §22.7: 11b is reserved.
             _ => return Err(DecodeError::Value { what: WHAT, value }),
         };
         Ok(Self {
@@ -72,6 +73,7 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         Ok(Self {
+            // An answer inside is decoded by whoever knows what was asked (`session`).
             message: data.to_vec(),
         })
     }

@@ -45,6 +45,7 @@ impl Wire for Response {
 
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let supported = Reader::new(data).u8("Set Power Restore Policy response")?;
+        // §28.8: the five bits above are reserved.
         Ok(Self(supported & 7))
     }
 }

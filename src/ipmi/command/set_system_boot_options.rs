@@ -98,6 +98,7 @@ impl Device {
     pub const REMOVABLE: Self = Self(0xF);
 }
 
+// §28.14: the device is in the four bits between these.
 const LOCKS: u8 = 0b1100_0011;
 
 impl Parameter {
@@ -126,6 +127,7 @@ impl Parameter {
     pub fn from_parts(number: u8, data: &[u8]) -> Self {
         match (number & 0x7F, data) {
             (0, [state, ..]) => Self::SetInProgress(state & 3),
+            // §28.14: the three bits above are reserved.
             (3, [bits, ..]) => Self::FlagValidClearing(FlagValidClearing(bits & 0x1F)),
             (4, [mask, data, ..]) => Self::Acknowledge {
                 mask: *mask,
