@@ -88,19 +88,20 @@ impl Bmc {
         });
         match found {
             Ok(found) if self.leads_to_the_same(&found) => {
-                // Whose turn it is stays.
+                // These are the same addresses: the one in use stays in use.
                 if let Resolution::Known(_, since) = &mut self.address {
                     *since = Some(now);
                 }
             }
             Ok(found) => {
+                // The name leads to another BMC, which has none of our sessions.
                 if self.address().is_some_and(|old| old != found.current()) {
                     self.lose_session(now, entropy);
                     self.session.moves();
                 }
                 self.address = Resolution::Known(found, Some(now));
             }
-            // What it led to before is good for as long as nothing better is known.
+            // The address that the name led to before is used until a better one is known.
             Err(_) if self.leads_somewhere() => {}
             Err(why) => {
                 self.address = Resolution::Unknown;
@@ -127,6 +128,7 @@ impl Bmc {
             all.sort();
             all
         };
+        // Name servers turn the order of addresses from answer to answer.
         sorted(known) == sorted(found)
     }
 
@@ -137,6 +139,7 @@ impl Bmc {
         let Resolution::Known(addresses, _) = &mut self.address else {
             return false;
         };
+        // A BMC that refuses a log-in is there: another address of it would refuse it as well.
         if !trouble.is_silence() || addresses.all.len() < 2 {
             return false;
         }
@@ -156,6 +159,7 @@ impl Bmc {
         let Resolution::Known(addresses, _) = &self.address else {
             return false;
         };
+        // A BMC that is slow would never be logged in to if each silence led to another address.
         let likely = self.answered_at.is_none_or(|at| at == addresses.current());
         addresses.all.len() > 1 && !(likely && addresses.silent >= addresses.all.len())
     }
@@ -175,7 +179,7 @@ impl Bmc {
 
     /// The host name that wants to be looked up. Asking is promising to look it up.
     pub fn poll_resolve(&mut self) -> Option<String> {
-        // A name is asked for once more beside the use of what it led to.
+        // The known address stays in use while its name is looked up again.
         let again = std::mem::take(&mut self.address_stale)
             && matches!(self.address, Resolution::Known(_, Some(_)));
         if let Resolution::Wanted = self.address {

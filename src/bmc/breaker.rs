@@ -12,7 +12,7 @@ pub struct LogIns {
     pub count: u32,
     /// What the last one was refused for.
     pub trouble: Trouble,
-    /// It in words.
+    /// The last refusal in words.
     pub text: String,
 }
 
@@ -52,6 +52,7 @@ impl Breaker {
             refused: None,
             found_full: 0,
             found_silent: 0,
+            // With none allowed nobody could ever log in.
             login_limit: login_limit.max(1),
             login_hold,
             retry,
@@ -63,6 +64,7 @@ impl Breaker {
     pub(super) fn recalled(mut self, known: Option<LogIns>, now: Instant) -> Self {
         let Some(known) = known else { return self };
         self.failed_logins = known.count;
+        // Our clock begins with this life, so that the hold begins anew.
         if known.count >= self.login_limit {
             self.state = State::Open {
                 until: now + self.login_hold,
@@ -82,6 +84,7 @@ impl Breaker {
     /// Somebody says so who may not be the BMC: it is no log-in that was refused, and holds
     /// nothing.
     pub(super) fn heard_of(&mut self, trouble: Trouble, text: &str, wanted: bool, now: Instant) {
+        // As trouble that may pass: one about credentials would count as a refused log-in.
         self.failed(Trouble::Protocol, text, wanted, now);
         if let State::Open { trouble: shown, .. } = &mut self.state {
             *shown = trouble;
@@ -108,6 +111,7 @@ impl Breaker {
         else {
             return None;
         };
+        // Where no more are allowed, the hold is what people have to know.
         let held = trouble.is_log_in() && self.failed_logins >= self.login_limit;
         let trouble = if held { Trouble::Held } else { *trouble };
         let left = (*until - now).as_secs_f64().ceil();
@@ -150,7 +154,7 @@ impl Breaker {
             Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
                 self.failed_logins += 1;
                 let (rest, text) = if self.failed_logins < self.login_limit {
-                    // One more is allowed, and it may come at once.
+                    // One more log-in is allowed, and it may come at once.
                     (Duration::ZERO, text.to_owned())
                 } else {
                     let refused = counted(self.failed_logins as usize, "log-in");
@@ -164,14 +168,12 @@ impl Breaker {
                 (rest, text)
             }
             Trouble::SessionsFull => {
-                // Half-open sessions of our own log-ins over a bad network go soon, others' take
-                // their time.
+                // Our own half-open sessions are forgotten soon; those of others take longer.
                 let rest = FIRST_FULL_REST * 2u32.pow(self.found_full.min(8));
                 self.found_full += 1;
                 (rest.min(SESSIONS_FULL_REST), text.to_owned())
             }
-            // What may pass: a BMC that restarts is unreachable or answers nonsense for some
-            // seconds.
+            // These may pass: a BMC that restarts is unreachable or answers nonsense for seconds.
             Trouble::Silent | Trouble::Unreachable | Trouble::Protocol | Trouble::NoAddress
                 if wanted =>
             {
@@ -190,6 +192,7 @@ impl Breaker {
             | Trouble::Held
             | Trouble::BreakerOpen
             | Trouble::WrongBmc
+            // Named one by one, so that the rest after a new trouble has to be decided here.
             | Trouble::Withdrawn => (self.retry, text.to_owned()),
         };
         self.state = State::Open {
@@ -229,6 +232,7 @@ impl Breaker {
                 trouble: Trouble::WrongPassword,
                 text: "no answer to a log-in, as to a wrong password".to_owned(),
             });
+            // A lost packet looks the same: only the last one allowed is called wrong.
             return Trouble::Silent;
         }
         Trouble::WrongPassword

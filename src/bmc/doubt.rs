@@ -22,14 +22,15 @@ pub(super) enum Doubt {
     None,
     /// Who is there.
     Open,
-    /// The same, and an order waits for the answer to this.
+    /// Who is there, and an order waits for the answer to this request.
     Asked(RequestId),
 }
 
 impl Bmc {
-    /// It was logged in to, and gave no GUID that says who it is.
+    /// A BMC was logged in to, and gave no GUID that says who it is.
     pub(super) fn doubt(&mut self) {
         let known = &self.knowledge.identity;
+        // A GUID that never told anything cannot be missing.
         if known.guid.is_some() && !known.unstable && !known.changed {
             self.doubt = Doubt::Open;
             self.ask_maker_anew();
@@ -42,6 +43,7 @@ impl Bmc {
         let touches = self.queue.next(now).is_some_and(Job::touches);
         match self.doubt {
             Doubt::Asked(_) => return true,
+            // A reading shows at worst another machine's state; an order would switch it (rule 12).
             Doubt::Open if touches && self.settings.care.identity == Identity::Strict => {}
             Doubt::Open | Doubt::None => return false,
         }
@@ -76,9 +78,10 @@ impl Bmc {
         }
     }
 
-    /// It does not say who made it: the orders that change the machine were not sent.
+    /// The BMC does not say who made it: the orders that change the machine were not sent.
     pub(super) fn identity_unknown(&mut self, now: Instant) {
         self.used_at = now;
+        // The next order asks again: the answer may only have been lost.
         self.doubt = Doubt::Open;
         let text =
             "it gives no GUID any more, and does not say who made it: perhaps it is another one";
@@ -87,7 +90,7 @@ impl Bmc {
         }
     }
 
-    /// It said who made it, which settles a doubt.
+    /// The BMC said who made it, which settles a doubt.
     pub(super) fn settle_doubt(&mut self, maker: u32, now: Instant) {
         if matches!(std::mem::take(&mut self.doubt), Doubt::None) {
             return;

@@ -72,11 +72,12 @@ impl Walk {
 
     pub(super) fn take(&mut self, completion: CompletionCode, data: &[u8]) -> Turn {
         if self.at == At::Info {
-            // Advice only: a BMC that does not say how many there are still has them.
+            // The count is advice: a BMC that does not give it still has its entries.
             let info = get_sel_info::Response::decode(data).ok();
             self.total = info.filter(|_| completion.is_ok()).map(|info| info.entries);
             self.at = At::Last;
             return match self.total {
+                // An empty log has no last entry to ask for.
                 Some(0) => Turn::Done(self.result(None)),
                 _ => Turn::Ask(Duration::ZERO),
             };
@@ -85,6 +86,7 @@ impl Walk {
             Fetched::More => Turn::Ask(Duration::ZERO),
             Fetched::Refused(Some(why)) if self.at == At::Forward => Turn::Failed(why),
             Fetched::Refused(None) if self.at == At::Forward => Turn::Refused,
+            // Some BMCs know no "last entry": the way from the first one is left.
             Fetched::Refused(_) => self.go_forward(),
             Fetched::Absent => self.absent(),
             Fetched::Entry(entry) => self.entry(entry),
@@ -95,7 +97,7 @@ impl Walk {
     fn absent(&mut self) -> Turn {
         match self.at {
             At::Before { wrong } => self.guess(wrong + 1),
-            // A BMC that does not know "the last one" says so, too.
+            // A BMC that does not know "the last entry" answers the same.
             At::Last if self.total.is_some() => self.go_forward(),
             At::Info | At::Last => Turn::Done(self.result(None)),
             At::Forward if self.seen.is_empty() => Turn::Done(self.result(None)),
@@ -107,6 +109,7 @@ impl Walk {
         match self.at {
             At::Before { wrong } => {
                 let oldest = self.newest.front().expect("the last one was read").id;
+                // The id was guessed: only an entry that points to the known one is the one before.
                 if entry.next != oldest || self.seen.contains(&entry.id) {
                     return self.guess(wrong + 1);
                 }
@@ -129,6 +132,7 @@ impl Walk {
     fn guess(&mut self, wrong: u16) -> Turn {
         let oldest = self.newest.front().map_or(0, |entry| entry.id);
         let below = self.step + wrong;
+        // Id 0 names the first entry whatever its own id is, so that no guess goes so low.
         if wrong >= GUESSES || oldest <= below {
             return self.go_forward();
         }
@@ -148,13 +152,15 @@ impl Walk {
     fn pass(&mut self, entry: EventLogEntry) -> Turn {
         let next = entry.next;
         if self.newest.iter().any(|known| known.id == entry.id) {
-            // All of them is known already.
+            // The walk has come to the entries that were read from the end.
             return Turn::Done(self.result(None));
         }
         if !self.seen.insert(entry.id) {
+            // Logs were seen that never come to an end.
             return self.end_of_way("its entries point in a circle");
         }
         self.passed.push_back(entry);
+        // Only the newest are wanted, and a log may have thousands of entries.
         if self.passed.len() > self.limit {
             self.passed.pop_front();
         }
@@ -163,7 +169,7 @@ impl Walk {
             &*self.passed.make_contiguous(),
             !self.newest.is_empty(),
         ) {
-            // Ids may be further apart: the way back is tried once more.
+            // The first two show how far ids are apart: the way back is tried once more.
             self.learned = true;
             self.step = second.id.wrapping_sub(first.id).max(1);
             self.passed.clear();
@@ -171,7 +177,7 @@ impl Walk {
         }
         let joins = self.newest.front().is_some_and(|known| known.id == next);
         if joins || next == get_sel_entry::LAST {
-            // What was found from the end on belongs behind it, unless the log ends elsewhere.
+            // The entries that were read from the end follow, unless the log ends elsewhere.
             if !joins {
                 self.newest.clear();
             }
@@ -290,6 +296,7 @@ impl Fetch {
         if self.reserves() {
             let answer = reserve_sel::Response::decode(data).ok();
             return match answer.filter(|_| completion.is_ok()) {
+                // §31.5: 0 stands for no reservation, so that a BMC that gives it has none.
                 Some(answer) if answer.reservation != 0 => {
                     self.reservation = answer.reservation;
                     Fetched::More
@@ -313,11 +320,12 @@ impl Fetch {
         let Ok(answer) = get_sel_entry::Response::decode(data) else {
             return Fetched::Refused(Some("its entry cannot be read".to_owned()));
         };
+        // Some BMCs send a part where the whole is asked for.
         if answer.data.is_empty() || self.size == WHOLE && answer.data.len() < RECORD_LENGTH {
             return self.smaller();
         }
         self.next = answer.next;
-        // What follows the bytes that were asked for is none of the entry.
+        // Bytes behind those that were asked for are no part of the entry.
         let asked = usize::from(self.size).min(RECORD_LENGTH - self.bytes.len().min(RECORD_LENGTH));
         self.bytes.extend(answer.data.iter().take(asked));
         let Some(record) = self.bytes.first_chunk::<RECORD_LENGTH>() else {
@@ -403,11 +411,13 @@ impl Clear {
         let taken_away = completion == CompletionCode::INVALID_RESERVATION;
         self.at = match self.at {
             Clearing::Count => {
+                // The count decides in the end whether the log was cleared, whatever the BMC says.
                 self.before = info()
                     .filter(|_| completion.is_ok())
                     .map(|info| info.entries);
                 Clearing::Reserve
             }
+            // Once: two parties that reserve the log again and again would never end.
             Clearing::Initiate if taken_away && !self.lost => {
                 self.lost = true;
                 Clearing::Reserve
@@ -432,6 +442,7 @@ impl Clear {
                 };
                 match clear_sel::Response::decode(data) {
                     Ok(answer) if answer.completed => Clearing::CountAgain,
+                    // Whoever asked hears after ten seconds that it goes on.
                     Ok(_) if asked >= WAITS => {
                         return Turn::Failed(format!("it is still being erased after {WAITS} s"));
                     }

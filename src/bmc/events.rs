@@ -103,7 +103,9 @@ impl Bmc {
         let configured = self.settings.login.quirks;
         let knowledge = self.learn();
         knowledge.log_ins = None;
+        // A session opened, so that the credentials are right and no refusal counts.
         knowledge.suite = opened.suite().map(|suite| suite.0);
+        // Configured quirks stand in the configuration, and end there, too.
         let found = opened.quirks.iter().filter(|quirk| !configured.has(*quirk));
         knowledge.quirks = found.map(|quirk| quirk.name().to_owned()).collect();
         for evidence in opened.evidence {
@@ -118,7 +120,7 @@ impl Bmc {
     fn still_opening(&mut self, error: &OpenError, now: Instant, entropy: &mut dyn Entropy) {
         let silent = failure(error) == Failure::Silent;
         if silent && self.tries_elsewhere_first() {
-            // Perhaps somebody answers at another one.
+            // The name has other addresses, at which somebody may answer.
             self.session.give_up(now, entropy);
             self.earlier_ports = Vec::new();
             return self.open_failed(error, now, entropy);
@@ -156,6 +158,7 @@ impl Bmc {
             true => self.breaker.doubtful(),
             false => trouble_of(error),
         };
+        // A BMC that was away may come back with other firmware.
         if trouble.is_silence() {
             self.refusals.forget();
         }
@@ -171,7 +174,7 @@ impl Bmc {
         }
         let silent = trouble == Trouble::Silent;
         if silent && told && self.breaker.verdict(now).is_some() {
-            // It was said before, but that it is still tried is not so any more.
+            // The silence was told before; only that it is still tried is not true any more.
             self.note(now, text.clone());
             self.breaker.reword(&text);
             self.remark_presence();
@@ -179,12 +182,13 @@ impl Bmc {
             return;
         }
         if trouble.is_silence() && now < self.grace_until {
-            // A BMC that went deaf with its host: its callers hear of it, and the next one tries
+            // The BMC may have gone deaf with its host: callers hear of it, and the next one tries
             // again at once.
             self.note(now, text.clone());
             self.refuse_queue(trouble, &text);
             return;
         }
+        // Before `give_up`, which would count a log-in that anybody may have refused in its name.
         if failure(error) == Failure::Unsigned {
             self.note(now, text.clone());
             self.breaker.heard_of(trouble, &text, self.wanted, now);
@@ -192,7 +196,7 @@ impl Bmc {
             return;
         }
         self.give_up(trouble, &text, now);
-        // With several addresses the next one has its turn instead.
+        // With several addresses the next one is tried instead.
         if trouble == Trouble::Silent && self.other_addresses().next().is_none() {
             self.look_for_presence(now, entropy);
         }
@@ -203,7 +207,7 @@ impl Bmc {
         self.note(now, text.to_owned());
         self.breaker.failed(trouble, text, self.wanted, now);
         self.note_log_ins();
-        // Perhaps it is not there any more.
+        // The BMC may have another address by now.
         self.address_stale |= trouble.is_silence();
         self.refuse_queue(trouble, text);
     }
@@ -211,6 +215,7 @@ impl Bmc {
     pub(super) fn refuse_queue(&mut self, trouble: Trouble, text: &str) {
         let mut jobs = self.queue.take_all();
         if let Some(current) = self.current.take() {
+            // Its report comes now, so that no datagram of it may leave later.
             self.session.withdraw(current.request);
             jobs.insert(0, current.job);
         }
@@ -227,6 +232,7 @@ impl Bmc {
         let Some(current) = self.current.take_if(|current| current.request == id) else {
             return;
         };
+        // A BMC that says so is asked more slowly, whatever became of the order.
         let busy = kind(completion) == RefusalKind::Busy;
         self.pace.answered(now - current.asked_at, busy, now);
         let mut job = current.job;
@@ -266,9 +272,11 @@ impl Bmc {
     }
 
     fn finish(&mut self, current: &Job, mut report: Report, now: Instant) {
+        // Some BMCs and network cards go down with the host: silence is no death for a while.
         if current.order.changes_power() && report.is_accepted() {
             self.grace_until = now + GRACE;
         }
+        // Its silence comes from the restart and says nothing of the pace.
         if current.order.restarts_bmc() {
             self.pace.forget_burst();
         }
@@ -302,6 +310,7 @@ impl Bmc {
         if harmless && job.sent {
             self.fell_over("silence", now);
         }
+        // The order may have been carried out, and then the BMC may be silent because of it.
         if job.acts() && job.sent {
             self.grace_until = now + GRACE;
         }

@@ -49,11 +49,12 @@ impl Known {
             None => self.guid = Some(guid),
             Some(known) if known == guid => self.changed = false,
             Some(_) => {
-                // It was there before, went, and is back: at one address that is no other BMC.
+                // A GUID that was there, went and is back at the same address is no other BMC's.
                 let back = !self.changed && self.other == Some(guid);
                 let stayed = [self.traits, self.other_traits].map(|it| it.address) == [at, at];
                 self.unstable = back && stayed;
                 self.changed = !self.unstable;
+                // Maker and address were those of a third BMC.
                 if self.other.replace(guid) != Some(guid) {
                     self.other_traits = Traits::default();
                 }
@@ -91,12 +92,14 @@ impl Known {
             (false, true) => self.other,
             (false, false) => self.guid,
         };
-        // Where all bytes are alike two BMCs may well have the same one and be two.
+        // Two BMCs may have the same GUID of sixteen equal bytes, and be two all the same.
         there.filter(|guid| !counts_by(0, guid.as_bytes()))
     }
 
+    // What a person accepts is what was there before from now on; nothing of the old one counts.
     fn accept(&mut self, guid: Uuid) {
         *self = Self {
+            // The nil GUID stands for a BMC that has none.
             guid: Some(guid).filter(|guid| !guid.is_nil()),
             traits: self.other_traits,
             ..Self::default()
@@ -119,11 +122,12 @@ fn counts_by(step: u8, bytes: &[u8; 16]) -> bool {
 impl Bmc {
     /// A session was opened with a BMC of this GUID.
     pub(super) fn note_guid(&mut self, guid: Option<[u8; 16]>, now: Instant) {
-        // IPMI 1.5 has none.
+        // IPMI 1.5 has no GUID in its log-in, and suite 0 none that was proved.
         let Some(bytes) = guid else {
             return;
         };
         let Some(guid) = telling(bytes) else {
+            // A BMC that had a GUID before may be the same one, or another one that has none.
             return self.doubt();
         };
         self.doubt = Doubt::None;
@@ -143,12 +147,12 @@ impl Bmc {
         }
     }
 
-    /// It was just found to be another BMC.
+    /// The BMC was just found to be another one.
     pub(super) fn tell_change(&mut self, now: Instant) {
         let text = self.change_in_words().unwrap_or_default();
         self.note(now, text);
         self.alarmed = true;
-        // Its name may lead elsewhere by now.
+        // The BMC's name may lead elsewhere by now.
         if let Resolution::Known(_, Some(_)) = self.address {
             self.address_stale = true;
         }
@@ -168,6 +172,7 @@ impl Bmc {
     /// Why no order that changes the machine leaves, where the BMC is another one than before.
     pub fn other_bmc(&self) -> Option<String> {
         let strict = self.settings.care.identity == Identity::Strict;
+        // With `warn` and `off` the person who configured them has said that any BMC is meant.
         self.change_in_words().filter(|_| strict)
     }
 
@@ -266,6 +271,7 @@ impl Bmc {
         let Some(text) = self.wrong_bmc().filter(|_| touches) else {
             return;
         };
+        // Rule 12: the orders behind it would meet the same BMC.
         for job in self.queue.take_touching() {
             self.report(job.id, not_sent(Trouble::WrongBmc, &text));
         }

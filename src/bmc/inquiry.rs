@@ -65,12 +65,14 @@ impl Bmc {
             return None;
         };
         let free = self.is_idle() && !self.wanted && self.quits.is_none();
+        // IPMI v1.5 has no cipher suites and no GUID that a maker could stand beside.
         let asks = free && self.inquiry.asked.is_none() && matches!(spoken, Spoken::V20(_));
         let counted_at = self.inquiry.counted_at;
         let not_before = match self.question() {
             Question::Maker | Question::Suites => None,
             Question::Sessions => counted_at.map(|at| at + COUNTED_EVERY),
         };
+        // Whoever asks next finds the BMC as ready as if we had asked nothing.
         let rested = (self.used_at + REST).max(self.pace.spare_at());
         asks.then(|| not_before.map_or(rested, |at| rested.max(at)))
     }
@@ -150,7 +152,7 @@ impl Bmc {
             Question::Sessions => {
                 let answer = get_session_info::Response::decode(data).ok();
                 let answer = answer.filter(|_| completion.is_ok());
-                // One of them is the one that this was asked in.
+                // One of the sessions is ours, in which this was asked.
                 self.strangers = answer.map(|answer| answer.active.saturating_sub(1));
                 return;
             }
@@ -158,6 +160,7 @@ impl Bmc {
         }
         let piece = Response::decode(data).ok().filter(|_| completion.is_ok());
         let Some(Response { records, .. }) = piece else {
+            // A refusal is the BMC's last word: it is not asked again before `rackbmc retry`.
             return self.settle_inquiry(Ending::Whole);
         };
         self.inquiry.unanswered = 0;
@@ -188,6 +191,7 @@ impl Bmc {
 
     fn settle_inquiry(&mut self, ending: Ending) {
         let begun_anew = Inquiry {
+            // These two are no part of the list, and their limits go on.
             maker_asked: self.inquiry.maker_asked,
             counted_at: self.inquiry.counted_at,
             ..Inquiry::default()
@@ -195,7 +199,7 @@ impl Bmc {
         let list = std::mem::replace(&mut self.inquiry, begun_anew).list;
         let mut listed: Vec<String> = records(&list).iter().map(name).collect();
         if ending == Ending::Cut {
-            // Its last record may lack algorithms.
+            // The last record of a list that was cut may lack algorithms.
             listed.pop();
         }
         self.learn().listed = Some(listed.into_iter().collect());

@@ -39,7 +39,7 @@ pub struct Knowledge {
 pub struct Listed(Box<str>);
 
 impl Listed {
-    /// One after the other.
+    /// The suites in words, one after the other.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_terminator('\n')
     }
@@ -66,6 +66,7 @@ pub struct RefusedLogIns {
 /// The refused log-ins of an earlier life, where they were with the credentials of this one.
 pub(super) fn log_ins_of(settings: &Settings, knowledge: &Knowledge) -> Option<LogIns> {
     let known = knowledge.log_ins.as_ref()?;
+    // Other credentials have been refused by nobody yet.
     (known.credentials == settings.login.mark()).then(|| known.refused.clone())
 }
 
@@ -102,6 +103,7 @@ impl super::Bmc {
 /// A session that begins with what an earlier life learned.
 pub(super) fn recalled(settings: &Settings, knowledge: &Knowledge) -> Session {
     let mut session = Session::new(settings.login.clone());
+    // Another version may have written a name that this one does not know.
     let known = |name: &String| Quirks::parse([name.as_str()]).ok();
     let quirks = knowledge
         .quirks

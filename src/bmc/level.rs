@@ -59,13 +59,15 @@ impl Bmc {
     /// that is not worth it.
     pub(super) fn level_lost(&mut self, mut job: Job, now: Instant) -> Option<Job> {
         let granted = self.level().is_some_and(|level| level >= SWITCHES);
-        // What an expert spelled out is one datagram whatever is said of it.
+        // A raw command is one datagram, whatever the BMC says of it.
         let once = !job.acts() && job.order.repeat() == super::vocabulary::Repeat::Never;
+        // A second D4h is about the user, and no question for the level changes that.
         if job.leveled || !granted || once || self.settings.login.quirks.has(Quirk::NoSetPrivilege)
         {
             return Some(job);
         }
         job.leveled = true;
+        // D4h says that this datagram was not carried out; an earlier one may have been.
         job.sent = job.unanswered > 0;
         self.note(now, format!("{}: refused for its level", job.order.name()));
         self.queue.put_back(job);
@@ -98,6 +100,7 @@ impl Bmc {
             let answer = set_session_privilege::Response::decode(data).ok();
             let level = answer.and_then(|answer| answer.level).unwrap_or(asked);
             self.session.note_privilege(level);
+            // The one in the answer counts: some BMCs say yes and grant less.
             if level < SWITCHES {
                 self.refuse_for_level(completion, &format!("the BMC grants {level}"), now);
             }
@@ -135,7 +138,7 @@ impl Bmc {
                     text: text.clone(),
                     unanswered: 0,
                 }),
-                // It left in an earlier session, and had no answer.
+                // The order left in an earlier session, and had no answer.
                 Delivery::Unknown => silence(Delivery::Unknown, Trouble::NoPrivilege, &text),
             };
             self.report(job.id, report);

@@ -12,7 +12,7 @@ use crate::time::Instant;
 /// What is known of the lock beside a BMC's address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Lock {
-    /// It is ours, or was not asked for yet.
+    /// The lock is ours, or was not asked for yet.
     #[default]
     Ours,
     /// Another daemon has it, which is told here: nothing leaves.
@@ -34,6 +34,7 @@ impl Bmc {
             let text = held_in_words(by);
             self.note_withheld(now);
             self.lose_session(now, entropy);
+            // While another daemon has the BMC nothing may leave, not even a Close Session.
             self.partings.clear();
             self.forget_presence();
             self.give_up(Trouble::Locked, &text, now);

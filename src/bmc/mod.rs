@@ -222,6 +222,7 @@ impl Bmc {
     /// further datagram of it will be handed out, and no report comes.
     pub fn withdraw(&mut self, id: OrderId, now: Instant, entropy: &mut dyn Entropy) -> Delivery {
         let mut sent = self.queue.take(id).is_some_and(|job| job.sent);
+        // A report that waits would come after the word that the order was taken back.
         self.reports.retain(|(reported, _)| *reported != id);
         if self.current.as_ref().is_some_and(|c| c.job.id == id) {
             sent |= self.take_current_back(now).is_some_and(|job| job.sent);
@@ -239,6 +240,7 @@ impl Bmc {
         if self.wanted != wanted {
             self.wanted = wanted;
             if !wanted {
+                // The operation used the session until now: the rest before its closing begins.
                 self.used_at = self.used_at.max(now);
             }
         }
@@ -257,6 +259,7 @@ impl Bmc {
         self.address_stale = true;
         let knowledge = self.learn();
         knowledge.log_ins = None;
+        // Who retries may have changed anything at the BMC: the log-in begins as it is configured.
         knowledge.suite = None;
         knowledge.quirks.clear();
         self.pace.forget();
@@ -276,6 +279,7 @@ impl Bmc {
     ) {
         let old = &self.settings;
         let moved = (&settings.host, settings.port) != (&old.host, old.port);
+        // Another address may be another BMC, which has counted none of our refused log-ins.
         let other_login = moved || settings.login != old.login;
         let limits = |of: &Settings| {
             let care = &of.care;
@@ -292,6 +296,7 @@ impl Bmc {
             self.learn().log_ins = None;
         }
         if moved {
+            // In this order: Close Session has to go to where the session is.
             self.lose_session(now, entropy);
             self.session.moves();
             self.forget_listed();
@@ -318,7 +323,7 @@ impl Bmc {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
-        // With the keys that are there before it is taken in: it may end the session.
+        // Read with the keys from before it is taken in, because it may end the session.
         let clear = self.session.clear(datagram, Way::In);
         self.session.take_dropped();
         let pong = self.presence_heard(datagram, now);
@@ -339,6 +344,7 @@ impl Bmc {
     /// A datagram came to one of our ports from where no BMC is known to be.
     pub fn handle_stranger(&mut self, from: SocketAddr, port: LocalPort, datagram: &[u8]) {
         let opening = matches!(self.session.state(), session::State::Opening { .. });
+        // It is said and not taken: anybody may answer from elsewhere.
         if opening && self.has_port(port) && self.session.is_meant(datagram) {
             self.elsewhere = Some(from);
         }
@@ -354,6 +360,7 @@ impl Bmc {
         entropy: &mut dyn Entropy,
     ) {
         self.note_unreachable(port, now);
+        // What the network says of an older port is about a log-in that was left.
         if port != self.port {
             return;
         }
@@ -373,6 +380,7 @@ impl Bmc {
 
     /// The next datagram to hand to the network. Asking for it is handing it over.
     pub fn poll_transmit(&mut self) -> Option<Outgoing> {
+        // First, so that the BMC has a free session before the next one is asked for.
         if let Some(parting) = self.partings.pop_front() {
             return Some(parting);
         }
@@ -390,12 +398,14 @@ impl Bmc {
         let transmit = self.session.poll_transmit()?;
         if transmit.fresh_port {
             if matches!(self.session.state(), session::State::Opening { .. }) {
+                // Answers to the log-in that was left may come late, and they come to its port.
                 self.earlier_ports.push(self.port);
             }
             self.port += 1;
         }
         let (order, changes) = match &mut self.current {
             Some(current) if transmit.request == Some(current.request) => {
+                // Only here: what was not handed out cannot have arrived (rule 2).
                 current.job.sent = true;
                 current.job.unanswered = current.job.unanswered.saturating_add(1);
                 let order = &current.job.order;
@@ -468,12 +478,13 @@ impl Bmc {
     pub fn trouble(&self, now: Instant) -> Option<(Trouble, String)> {
         let wrong = self.wrong_bmc().map(|text| (Trouble::WrongBmc, text));
         let found = match self.is_trying() {
+            // Without the time of a next attempt: this one goes on.
             true => self.breaker.in_the_way(),
             false => self.breaker.trouble(now),
         };
         let full = || {
             let text = self.waits_for_room(Need::Reading, now)?;
-            // They count because the BMC did not say a word to their end.
+            // These sessions count because the BMC answered nothing when they were given up.
             Some((Trouble::Silent, text))
         };
         found.or(wrong).or_else(full)
@@ -552,6 +563,7 @@ impl Bmc {
             return;
         };
         let job = current.job;
+        // The next session is no reason to send a pulse twice (rule 2).
         if job.sent && job.order.repeat() != vocabulary::Repeat::Harmless {
             self.report(
                 job.id,
@@ -569,8 +581,9 @@ impl Bmc {
     /// that waited behind an unanswered keep-alive waits for the next session.
     fn lose_session(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.hush();
+        // `give_up` tells of no request, so that the question would be under way for ever.
         self.session.give_up(now, entropy);
-        // The BMC is told at the address where the session was, whatever becomes of that.
+        // Close Session goes to where the session was, even if another address follows.
         if let Some(to) = self.address() {
             let port = self.port;
             let told = std::iter::from_fn(|| self.session.poll_transmit());
@@ -589,6 +602,7 @@ impl Bmc {
         if self.is_doubting() {
             self.doubt = Doubt::Open;
         }
+        // Late answers come under the keys of the session that is gone.
         self.overdue.clear();
         self.requeue_current();
     }
@@ -599,6 +613,7 @@ impl Bmc {
         self.upkeep(now, entropy);
         self.inquire(now);
         self.give_way(now);
+        // `learn` makes a copy of all that is known, so that only a change is worth it.
         if self.knowledge.pace != self.pace.lowered() {
             self.learn().pace = self.pace.lowered();
         }
@@ -607,12 +622,14 @@ impl Bmc {
         }
         if self.is_open() {
             self.begin_next(now);
+        // Rule 10: a BMC that was found dead a moment ago costs the next caller no wait.
         } else if let Some(verdict) = self.breaker.verdict(now) {
             let trying = self.breaker.in_the_way().filter(|_| self.is_trying());
             let (trouble, text) = trying.unwrap_or(verdict);
             self.refuse_queue(trouble, &text);
         } else {
             let need = self.need();
+            // An order may open a session where a reading has to wait for room.
             self.session.needed_for(need, now);
             match self.waits_for_room(need, now) {
                 Some(text) => self.refuse_queue(Trouble::SessionsFull, &text),
@@ -625,7 +642,7 @@ impl Bmc {
         if self.failures.len() == FAILURES_KEPT {
             self.failures.pop_front();
         }
-        // It is read when nothing goes on any more.
+        // People read this later, when nothing is being tried any more.
         self.failures
             .push_back((now, vocabulary::lasting(&text).to_owned()));
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// For whom a command is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Turn {
-    /// It changes the machine's power: it never waits, and those after it wait for it.
+    /// The command changes the machine's power: it never waits, and those after it wait for it.
     Acting,
     /// A task looks at the machine: it waits, but no longer than [`LONGEST_LOOK`].
     Looking,
@@ -49,7 +49,7 @@ pub(super) struct Pace {
     heard_at: Option<Instant>,
     /// Until when the BMC is left alone after its last answer.
     rest_until: Instant,
-    /// The same for the looks of a task, which an order may wait for.
+    /// Until when the looks of a task leave the BMC alone; an order may wait for such a look.
     looks_from: Instant,
     /// How long that rest is.
     rest: Duration,
@@ -73,7 +73,7 @@ struct LogIns {
 impl Pace {
     pub(super) fn new(per_second: f64, burst: u32, lowered: Option<Lowered>, now: Instant) -> Self {
         let mut pace = Self {
-            // A rate of nothing would stop the world: the configuration refuses it, and here it is
+            // A rate of zero would let nothing leave: the configuration refuses it, and here it is
             // one a day.
             per_second: per_second.max(1.0 / 86_400.0),
             burst: burst.max(1),
@@ -125,6 +125,7 @@ impl Pace {
         self.count(now);
         let granted = now >= self.ready_at(turn);
         if granted {
+            // What acts goes into debt, for which others wait; the limit keeps that short.
             self.tokens = (self.tokens - 1.0).max(-self.depth());
             self.note_command(now);
         }
@@ -158,12 +159,14 @@ impl Pace {
 
     /// When [`Pace::take_spare`] will say yes: two commands' worth, or all that there ever is.
     pub(super) fn spare_at(&self) -> Instant {
+        // With a burst of one there are never two, and the question would never be asked.
         self.holds_at(self.depth().min(2.0)).max(self.rest_until)
     }
 
     /// An answer came, so long after the question. The BMC rests for a share of how long it takes
     /// for one.
     pub(super) fn answered(&mut self, took: Duration, busy: bool, now: Instant) {
+        // The answer may have waited in the socket while the daemon stood still.
         if self.measures_from.is_none_or(|from| took <= now - from) {
             let mixed = |usual: Duration| usual * 3 / 4 + took / 4;
             self.round_trip = Some(self.round_trip.map_or(took, mixed));
@@ -194,6 +197,7 @@ impl Pace {
     /// another explanation as well, so that then it is not lowered any further than to
     /// [`LEAST_EXPLAINED`].
     pub(super) fn fell_over(&mut self, explained: bool, now: Instant) -> bool {
+        // Silence is noticed late: it began after the last answer.
         let began = self.heard_at.unwrap_or(now);
         let Some(_) = self.burst_at.take_if(|at| began <= *at + AFTER_BURST) else {
             return false;
@@ -202,6 +206,7 @@ impl Pace {
             percent: 100,
             times: 0,
         });
+        // A machine that is switched often would take its BMC's pace down for nothing.
         if explained && before.percent <= LEAST_EXPLAINED {
             return false;
         }
@@ -238,6 +243,7 @@ impl Pace {
         let missing = (1.0 - EPSILON - self.log_ins.tokens).max(0.0);
         let ready = self.log_ins.counted_at + LOG_IN_EVERY.mul_f64(missing);
         match (turn, self.log_ins.last) {
+            // The deadline of a task runs on while it waits for a session.
             (Turn::Acting | Turn::Looking, Some(last)) => ready.min(last + LONGEST_LOOK),
             _ => ready,
         }
@@ -305,6 +311,7 @@ impl Pace {
     /// What is earned in a second: over ten seconds it is, with the burst, what is configured.
     fn earned_a_second(&self) -> f64 {
         let depth = self.depth();
+        // Without a burst all is earned: taken off here, a slow pace once divided by nothing.
         let burst = if depth > 1.0 { depth } else { 0.0 };
         (self.within_ten_seconds() - burst) / 10.0
     }
@@ -352,13 +359,14 @@ fn plain(number: f64) -> String {
 }
 
 /// So many commands in one second may be too many for a weak BMC, beside what opened the session.
+// A BMC that dies of its fourth command in a second was never asked less while this was higher.
 const CALLED_A_BURST: usize = 3;
 const SECOND: Duration = Duration::from_secs(1);
 /// A look of a task does not wait longer than that after what was said last.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// The rest after an answer is the round trip divided by that.
 const SHARE: u32 = 2;
-/// The same for the looks of a task.
+/// Before the looks of a task the rest is the round trip divided by that.
 const LOOKING_SHARE: u32 = 8;
 /// The rest after an answer "busy", twice and four times as long after the next ones.
 const BUSY_REST: Duration = Duration::from_millis(250);

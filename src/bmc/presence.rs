@@ -75,7 +75,7 @@ impl Bmc {
         }
         self.presence.asked_at = Some(now);
         self.presence.asking = Some(Asking {
-            // FFh is a message that nobody answers.
+            // ASF: a message with the tag FFh wants no answer.
             tag: entropy.below(0xFF) as u8,
             due: true,
             copies: 1,
@@ -119,6 +119,7 @@ impl Bmc {
         let packet = rmcp::Packet::decode(datagram).ok();
         let body = packet.filter(|packet| packet.class == Class::Asf);
         match body.and_then(|packet| Asf::decode(packet.body).ok()) {
+            // The tag is random, so that a late pong of an earlier question says nothing.
             Some(Asf::Pong { tag, ipmi }) if tag == asking.tag => {
                 self.presence_found(Answer::Pong { ipmi }, now);
                 true

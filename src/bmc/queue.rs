@@ -59,7 +59,7 @@ pub(super) struct Job {
     pub(super) leveled: bool,
     /// How often in a row the BMC was too busy for its present command.
     pub(super) setbacks: u32,
-    /// Its next command does not leave before.
+    /// When its next command may leave at the soonest.
     pub(super) not_before: Instant,
     /// When it was asked for.
     pub(super) asked_at: Instant,
@@ -89,6 +89,7 @@ impl Job {
     /// The least goes first. What changes something is carried through once it was begun.
     fn rank(&self) -> (bool, bool, Purpose) {
         let carried_through = self.begun && !self.gives_way();
+        // A setting that stops half-way, a boot device without its reading back, would help nobody.
         (!carried_through, !self.acts(), self.purpose)
     }
 
@@ -104,8 +105,10 @@ impl Job {
             Purpose::PowerState | Purpose::Aside
                 if completion.is_erasing(self.script.request().net_fn) =>
             {
+                // An erasing that another console began takes longer than two seconds.
                 (ERASING, BUSY_PAUSE)
             }
+            // Tasks have patience of their own; these have two more tries.
             Purpose::PowerState | Purpose::Aside => (2, BUSY_PAUSE),
         };
         (self.setbacks < tries).then_some(pause)
@@ -182,6 +185,7 @@ impl Queue {
     /// A new order: behind all that are as urgent.
     pub(super) fn push(&mut self, job: Job) {
         let rank = job.rank();
+        // Among equals who asked first goes first.
         let behind = self.jobs.iter().take_while(|other| other.rank() <= rank);
         self.jobs.insert(behind.count(), job);
     }
@@ -189,6 +193,7 @@ impl Queue {
     /// An order that had its turn already: before all that are as urgent.
     pub(super) fn put_back(&mut self, job: Job) {
         let rank = job.rank();
+        // A reading of many commands ends before the next one begins.
         let before = self.jobs.iter().take_while(|other| other.rank() < rank);
         self.jobs.insert(before.count(), job);
     }
@@ -257,6 +262,7 @@ impl Queue {
 impl Bmc {
     /// Hands the next command of the order whose turn it is to the session, if the pace allows it.
     pub(super) fn begin_next(&mut self, now: Instant) {
+        // Before the pace is asked: what may not leave takes nobody's turn.
         self.refuse_for_identity(now);
         if self.lacks_level(now) || self.lacks_identity(now) {
             return;
@@ -268,6 +274,7 @@ impl Bmc {
         {
             return;
         }
+        // Power does not wait for the answer to a keep-alive, which may never come.
         if let Some((request, _)) = self.keepalive.take_if(|_| turn == Turn::Acting) {
             self.session.withdraw(request);
         }
@@ -286,6 +293,7 @@ impl Bmc {
 
     /// When the next command may leave, or the one under way gives way.
     pub(super) fn next_turn(&self) -> Option<Instant> {
+        // The answer that is waited for begins the next turn by itself.
         if !self.is_open() || self.level_request.is_some() || self.is_doubting() {
             return None;
         }
@@ -348,6 +356,7 @@ impl Bmc {
         match self.is_trying() {
             true => |job| match job.purpose {
                 Purpose::Change | Purpose::Task => None,
+                // A BMC may take a minute and a half to log in to; whoever asks is told within 5 s.
                 Purpose::PowerState | Purpose::Aside => Some(job.asked_at + TOLD_WITHIN),
             },
             false => |job| job.until,

@@ -56,6 +56,7 @@ impl Refusals {
     /// What the BMC said of itself after it had refused something.
     fn checked(&mut self, available: bool, now: Instant) {
         for name in std::mem::take(&mut self.doubted) {
+            // A BMC that starts refuses what it has, so that its word does not count at all.
             if !available {
                 self.said.remove(name);
                 continue;

@@ -23,6 +23,7 @@ pub(super) fn unknown_fate(text: &str) -> Report {
 
 /// Whether it may have been the password: IPMI 1.5 BMCs say nothing to a wrong one, and count it.
 pub(super) fn is_doubtful(error: &OpenError) -> bool {
+    // The session says so in the name of this step only.
     matches!(error, OpenError::Stalled { step, .. } if step.starts_with("Activate Session"))
 }
 
@@ -73,7 +74,7 @@ pub(super) fn trouble_of(error: &OpenError) -> Trouble {
         OpenError::NoCommonSuite { .. } => Trouble::NoCommonSuite,
         OpenError::SessionsFull(_) => Trouble::SessionsFull,
         OpenError::NoProtocol(_) => Trouble::NoProtocol,
-        // The password is right, but the BMC counts what it refuses like wrong ones.
+        // RAKP 2 proved the password, but the BMC counts this refusal like a wrong one.
         OpenError::Refused { step, status }
             if *step == "RAKP 3" && *status == Status::INVALID_INTEGRITY_CHECK =>
         {

@@ -69,11 +69,11 @@ pub(super) enum Step {
 pub(super) enum Turn {
     /// Ask on, after a pause.
     Ask(Duration),
-    /// It is done.
+    /// The order is done.
     Done(Reading),
-    /// As the completion code says.
+    /// The order is refused, as the completion code says.
     Refused,
-    /// For this reason.
+    /// The order failed, for this reason.
     Failed(String),
 }
 
@@ -117,6 +117,7 @@ impl Script {
 
     /// Takes the answer to the command under way.
     pub(super) fn handle(&mut self, completion: CompletionCode, data: &[u8]) -> Step {
+        // After "busy" a pulse may have been carried out: its task looks first (rule 2).
         if self.order.repeat() == Repeat::Harmless && self.passes(completion) {
             return Step::Busy;
         }
@@ -129,6 +130,7 @@ impl Script {
                 }
                 answers.push(completion.is_ok().then(|| data.to_vec()));
                 let answered = answers.iter().any(Option::is_some);
+                // A BMC that has answered is not asked for what would only take the answer's place.
                 rest.retain(|part| part.need != Need::Otherwise || !answered);
                 match rest.pop_front() {
                     Some(next) => {
@@ -162,7 +164,7 @@ impl Script {
     /// The report of a refusal of the command under way.
     fn refused(&self, completion: CompletionCode) -> Report {
         let request = self.request();
-        // §22.7: these are the BMC's words about the way, not the controller's about the command.
+        // §22.7: these codes are the BMC's, about the way, and not the controller's.
         let on_the_way = request.bridge != Bridge::None && (0x81..=0x83).contains(&completion.0);
         let (net_fn, command) = match on_the_way {
             true => (send_message::Request::NET_FN, send_message::Request::NUMBER),

@@ -43,10 +43,13 @@ pub struct Care {
 impl Default for Care {
     fn default() -> Self {
         Self {
+            // One a second made an off and an on take 5 s; without a limit BMCs were seen to crash.
             orders_per_second: 5.0,
             burst: 10,
+            // OpenBMC drops what is unused for 60 s, ipmi_sim for 30 s.
             keepalive: Duration::from_secs(25),
             idle_close: Duration::from_secs(10),
+            // Many BMCs lock an account after five, and other programs try, too.
             auth_failures: 2,
             auth_hold: Duration::from_secs(600),
             identity: Identity::default(),

@@ -165,13 +165,14 @@ impl Trace {
     fn limit(&mut self, bytes: usize) {
         self.limit = bytes.min(BYTES_KEPT);
         self.shrink(0);
+        // `drain` keeps the room, and thousands of BMCs share what there is.
         self.bytes.shrink_to(self.limit);
     }
 
     fn add(&mut self, port: LocalPort, what: What, now: Instant) {
         let after = micros(now - self.last);
         let record = Record { after, port, what };
-        // A record that cannot be written has nowhere to say so.
+        // A trace is no reason to fail: a record that cannot be encoded is left out.
         let Some(encoded) = record.encoded() else {
             return;
         };
@@ -179,7 +180,7 @@ impl Trace {
         self.shrink(encoded.len());
         let lacking = (self.bytes.len() + encoded.len()).saturating_sub(self.bytes.capacity());
         if lacking > 0 {
-            // Not twice as much at once, as it would be otherwise, nor more than may be kept.
+            // A `VecDeque` doubles its room; this one grows by little, and never beyond its limit.
             let most = self.limit.saturating_sub(self.bytes.len());
             let room = encoded.len();
             self.bytes.reserve_exact(room.max(most.min(room + GROWTH)));
@@ -247,7 +248,7 @@ impl Bmc {
         }
     }
 
-    /// That datagram goes to the network.
+    /// A datagram that was shown goes to the network.
     pub fn note_left(&mut self, shown: Shown, now: Instant) {
         self.trace.add(shown.port, shown.what, now);
     }
@@ -313,6 +314,7 @@ fn datagram(way: Way, clear: Clear, dropped: Option<Dropped>) -> What {
     let number = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
     let cut = shown.len().saturating_sub(SHOWN);
     shown.truncate(SHOWN);
+    // A datagram of a stranger could have a gap for every byte.
     let left_out = left_out.into_iter().take(GAPS);
     What::Datagram(Datagram {
         came: way == Way::In,

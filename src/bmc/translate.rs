@@ -46,7 +46,7 @@ pub(super) fn parts(order: &Order) -> Vec<Part> {
         Order::ReadIdentity => read(&get_device_id::Request),
         Order::ReadPowerUse => read(&get_dcmi_power_reading::Request),
         Order::ReadAcpiState => read(&get_acpi_power_state::Request),
-        // The machine's own, or where the BMC does not have that, its.
+        // The machine's GUID, or the BMC's own where it does not know the machine's.
         Order::ReadGuid => vec![
             optional(command(&get_system_guid::Request)),
             otherwise(command(&get_device_guid::Request)),
@@ -94,6 +94,7 @@ fn raw(net_fn: u8, lun: u8, command: u8, data: &[u8], route: Route) -> Request {
         command,
         data: data.to_vec(),
         bridge: bridge(route),
+        // Nobody knows whether its bytes may be carried out twice.
         resend: Resend::Never,
         patience: READ_PATIENCE,
     }
@@ -151,7 +152,7 @@ fn bridge(route: Route) -> Bridge {
 fn identify(duration: Option<Duration>) -> chassis_identify::Request {
     match duration {
         None => chassis_identify::Request::Forever,
-        // A part of a second is a second: zero would end it.
+        // A part of a second counts as one: 0 would put the light out.
         Some(time) => {
             let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
             chassis_identify::Request::Seconds(u8::try_from(seconds).unwrap_or(u8::MAX))
@@ -235,7 +236,7 @@ pub(super) fn reading(order: &Order, answers: &[Option<Vec<u8>>]) -> Result<Read
             uefi,
         } => match last {
             Some(data) => as_asked(*device, *persistent, *uefi, &boot_flags(data)?)?,
-            // It was taken, and cannot be read back.
+            // The BMC took the setting, and cannot show it.
             None => Reading::Done,
         },
         Order::ReadChassis => Reading::Chassis(Box::new(chassis(data_of(answers)?)?)),
@@ -294,6 +295,7 @@ fn policy_as_asked(
     status: &get_chassis_status::Response,
 ) -> Result<Reading, String> {
     let shown = status.restore_policy();
+    // A BMC may say yes and keep the old policy: done is what is read back.
     if shown != restore_policy(policy) {
         let shown = policy_word(shown).map_or("an unknown one", RestorePolicy::name);
         return Err(format!("asked for {policy}, and the BMC shows {shown}"));
@@ -319,7 +321,7 @@ fn data_of(answers: &[Option<Vec<u8>>]) -> Result<[Option<&[u8]>; 3], String> {
 fn chassis([status, capabilities, test]: [Option<&[u8]>; 3]) -> Result<Chassis, String> {
     let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
     let status: get_chassis_status::Response = decode(status.unwrap_or_default())?;
-    // What cannot be read of the two that not every BMC has is not known.
+    // Not every BMC has these two: what cannot be read of them is not known.
     let capabilities = capabilities.and_then(|data| decode(data).ok());
     let test = test.and_then(|data| decode(data).ok());
     Ok(Chassis {
@@ -344,6 +346,7 @@ fn chassis([status, capabilities, test]: [Option<&[u8]>; 3]) -> Result<Chassis, 
 pub(super) fn is_chassis_status(request: &Request) -> bool {
     type Asked = get_chassis_status::Request;
     (request.net_fn, request.command) == (Asked::NET_FN, Asked::NUMBER)
+        // The status of a controller behind the BMC is not this machine's.
         && request.bridge == Bridge::None
 }
 
@@ -373,6 +376,7 @@ fn restore_policy(policy: RestorePolicy) -> get_chassis_status::RestorePolicy {
 fn watts(answer: &get_dcmi_power_reading::Response) -> Result<u16, String> {
     match (answer.active, answer.current) {
         (false, _) => Err("its power measurement is not active".to_owned()),
+        // FFFFh is what a field without a figure shows.
         (true, u16::MAX) => Err("its power measurement has no figure".to_owned()),
         (true, watts) => Ok(watts),
     }
@@ -383,6 +387,7 @@ fn boot_flags(data: &[u8]) -> Result<BootFlags, String> {
     let answer: get_system_boot_options::Response = decode(data)?;
     match answer.parameter {
         Parameter::BootFlags(flags) if flags.valid && !answer.invalid => Ok(flags),
+        // §28.14: flags that are not valid are no override, whatever device they name.
         Parameter::BootFlags(_) => Ok(BootFlags::default()),
         _ => Err("its answer is not about boot flags".to_owned()),
     }
@@ -409,6 +414,7 @@ fn as_asked(
         persistent,
         uefi,
     };
+    // Without an override the other flags mean nothing, and BMCs show any.
     let cleared = device.is_none() && flags.device == Device::NONE;
     if cleared || shown == asked {
         return Ok(shown);
@@ -463,7 +469,7 @@ pub(super) fn kind(completion: CompletionCode) -> RefusalKind {
         | CompletionCode::OUT_OF_SPACE
         | CompletionCode::INITIALISING
         | CompletionCode::NO_RESPONSE
-        // No reason given: the only word that some have for "not ready yet".
+        // FFh gives no reason: some BMCs say nothing else for "not ready yet".
         | CompletionCode::UNSPECIFIED => RefusalKind::Busy,
         CompletionCode::FIRMWARE_UPDATE | CompletionCode::REPOSITORY_UPDATE => {
             RefusalKind::Updating

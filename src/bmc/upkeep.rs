@@ -22,6 +22,7 @@ impl Bmc {
         }
         if let Some(current) = self
             .current
+            // An order that may have arrived is waited for: only its answer says what became of it.
             .take_if(|current| !current.job.acts() || !current.job.sent)
         {
             self.session.withdraw(current.request);
@@ -91,6 +92,7 @@ impl Bmc {
         } else {
             self.used_at = now;
             self.keepalive_after = jittered(self.settings.care.keepalive, entropy);
+            // The pace is not asked: the BMC drops a session that is unused too long.
             self.pace.take(Turn::Acting, now);
             let request = self.session.request(translate::keepalive(), now);
             self.keepalive = Some((request, now));

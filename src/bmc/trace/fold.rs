@@ -78,6 +78,7 @@ impl Runs {
     fn note(&mut self, record: &Record, bytes: usize, now: Instant) {
         let after = Duration::from_micros(record.after);
         let paused = after >= PAUSE && begins_something(&record.what);
+        // Each log-in has a port of its own, so that a new one begins a run.
         if record.port > self.port || paused {
             self.port = record.port;
             let before = self.current;
@@ -104,6 +105,7 @@ impl Runs {
         if left < self.current.bytes + before {
             self.before = None;
         }
+        // The oldest records were forgotten, and may have been a part of these runs.
         self.current.bytes = self.current.bytes.min(left);
     }
 }
@@ -176,6 +178,7 @@ impl What {
         (&datagram.left_out, datagram.shown.len()).hash(to);
         std::mem::discriminant(&datagram.form).hash(to);
         if datagram.came {
+            // A BMC that becomes slow is news, milliseconds are not.
             after.as_secs().hash(to);
         }
         match datagram.form {

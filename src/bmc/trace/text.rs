@@ -112,7 +112,7 @@ fn content(datagram: &Datagram) -> Option<String> {
 fn message(shown: &[u8], left_out: &[(u16, u16)]) -> Option<String> {
     let mut whole = shown.to_vec();
     if !left_out.is_empty() {
-        // The sum at its end is left out, too.
+        // The checksum is left out, too, and `Head` wants one.
         whole.push(0);
     }
     let head = Head::of(&whole)?;

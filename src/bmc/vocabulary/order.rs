@@ -182,6 +182,7 @@ impl Order {
                          {transit_channel}"
                     ),
                 };
+                // Rule 9: how many, and not which.
                 let bytes = counted(data.len(), "byte");
                 format!(
                     "raw command {command:02X}h of network function {net_fn:02X}h, unit {lun}, {bytes}{to}"
@@ -352,12 +353,12 @@ impl Order {
     /// Whether it may be repeated.
     pub fn repeat(&self) -> Repeat {
         match self.effect() {
-            // The second one finds what the first one made. (Clearing an event log names a
-            // reservation.)
+            // A second one finds what the first one made; a clearing names a reservation.
             Effect::Nothing | Effect::Light | Effect::Setting | Effect::Level => Repeat::Harmless,
             Effect::Soft => Repeat::AfterLook,
             Effect::Pulse => match self.power_order() {
                 Some(PowerOrder::Cycle | PowerOrder::Reset) => Repeat::AfterLook,
+                // An NMI shows in no power state: no look can tell whether it arrived (rule 2).
                 Some(PowerOrder::Nmi | PowerOrder::On | PowerOrder::Off | PowerOrder::SoftOff)
                 | None => Repeat::Never,
             },

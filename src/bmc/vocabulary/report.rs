@@ -132,7 +132,7 @@ pub struct Refusal {
     pub code: u8,
     /// What it means for us.
     pub kind: RefusalKind,
-    /// It in words.
+    /// The refusal in words.
     pub text: String,
     /// How many other datagrams of the order left and were not answered: one of them may have been
     /// carried out, or be on its way yet.
@@ -165,13 +165,13 @@ pub struct Silence {
     /// Whether the machine may have received the order.
     pub delivery: Delivery,
     pub trouble: Trouble,
-    /// It in words, with the figures.
+    /// The silence in words, with the figures.
     pub text: String,
 }
 
 /// How the words of a silence begin while the handshake goes on.
 pub const STILL_TRYING: &str = "still trying: ";
-/// The same as older versions said and kept it.
+/// How these words began in older versions, whose records keep them.
 const STILL_TRYING_BEFORE: &str = "no answer yet, still trying: ";
 
 /// The words of a silence without what is true for the moment only: what a task ends with is read
@@ -195,7 +195,7 @@ impl fmt::Display for Report {
             },
             Self::Accepted(Reading::EventLogEntry(entry)) => f.write_str(&entry.text),
             Self::Accepted(_) => f.write_str("accepted"),
-            // Without a completion code it is about what the BMC answered.
+            // Code 0: the BMC carried the order out, and what it answered is no success.
             Self::Refused(refusal) if refusal.code == 0 => f.write_str(&refusal.text),
             Self::Refused(refusal) => {
                 write!(f, "refused: {} ({:02X}h)", refusal.text, refusal.code)?;
