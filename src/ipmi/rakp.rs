@@ -5,6 +5,7 @@ use super::open_session::Refused;
 use super::{DecodeError, Reader, Status, Wire};
 
 /// The bit of the role byte that asks for a user by name alone rather than by name and privilege.
+// OpenBMC refuses the other look-up unless the level is exactly the user's.
 pub const NAME_ONLY: u8 = 0x10;
 /// The longest user name.
 pub const NAME_LIMIT: usize = 16;

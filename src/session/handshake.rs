@@ -3,8 +3,7 @@
 //!
 //! First the question for capabilities, which costs the BMC no session and shows how fast it
 //! answers; then each message again until it is answered ([`resend`](super::resend)). After
-//! messages that bring nothing the handshake begins anew, with a new console id, new random numbers
-//! and a fresh port.
+//! messages that bring nothing the handshake begins anew, with new numbers and a fresh port.
 
 use super::fifo::Fifo;
 use super::handshake15::Login;
@@ -76,8 +75,7 @@ pub(super) struct Handshake {
     pub(super) questions: Vec<(u8, Instant)>,
     /// Open Session Requests that left before the BMC was heard.
     pub(super) blind: u32,
-    /// Log-ins whose Open Session Request was left for the next one's: their answers may still
-    /// come.
+    /// Log-ins left with their Open Session Request unanswered: the answer may still come.
     pub(super) earlier: Vec<Earlier>,
     /// Whether the next datagram leaves from a fresh port.
     pub(super) fresh: bool,
@@ -103,8 +101,7 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Whether this answers its Open Session Request: the number is ours, and so is the tag, or
-    /// there is none (OpenBMC).
+    /// Whether this answers its Open Session Request: our number, and our tag or 0 (OpenBMC).
     pub(super) fn asked(&self, accepted: &open_session::Accepted) -> bool {
         self.console_id == accepted.console_id
             && (accepted.tag == 0 || self.copies.has(accepted.tag))
@@ -191,7 +188,6 @@ impl Handshake {
             copies: Copies::default(),
             sent_at: ctx.now,
             deadline: ctx.now,
-            // Random, so that late answers to an earlier handshake hardly ever fit this one.
             tag: ctx.entropy.below(255) as u8,
             plan: plan.into(),
             verdicts: Vec::new(),
@@ -242,7 +238,6 @@ impl Handshake {
                 Ok(Some(reply)) => self.handle_privilege(reply, ctx),
                 Ok(None) => Progress::Going(self),
                 Err(reason) => {
-                    // Answers without a right code are named in the end, instead of called silence.
                     self.unusable = self
                         .unusable
                         .or(Some(reason).filter(|why| why.is_about_protection()));
@@ -251,7 +246,6 @@ impl Handshake {
             };
         }
         if let Step::Rakp4(proof) = &mut self.step {
-            // An answer under the keys proves what RAKP 4 would, and may come in its place.
             match proof.receive(datagram, ctx.now) {
                 Ok(Some(reply)) => return self.proved(reply, ctx),
                 Err(why) if why.is_about_protection() => {
@@ -350,8 +344,7 @@ impl Handshake {
         })
     }
 
-    /// Sends Close Session for a session that is given up, where there may be one: under the keys
-    /// that RAKP 2 gave.
+    /// Sends Close Session where there may be a session, under the keys that RAKP 2 gave.
     pub(super) fn farewell(&mut self, ctx: &mut Context<'_>) {
         let link = match std::mem::replace(&mut self.step, Step::NONE) {
             Step::Rakp4(mut proof) => {
@@ -376,8 +369,7 @@ impl Handshake {
         }
     }
 
-    /// An answer that belongs here came: the BMC is there, and so fast, where it is known which
-    /// copy was answered.
+    /// An answer that belongs here came: the BMC is there, and so fast if the copy is known.
     pub(super) fn heard(&mut self, sent_at: Option<Instant>, ctx: &mut Context<'_>) {
         self.heard = Some(ctx.now);
         let took = sent_at.map(|sent_at| ctx.now - sent_at);
@@ -410,19 +402,16 @@ impl Handshake {
         self.deadline = deadline;
     }
 
-    /// Until when a step of IPMI v1.5 may take: a share of the time for a silent BMC, its own pace
-    /// for one that answers.
+    /// Until when a step of v1.5 may take: a share of the time in silence, else the BMC's pace.
     pub(super) fn step_deadline(&self, ctx: &Context<'_>) -> Instant {
         let timing = &ctx.settings.timing;
         let wait = ctx.memory.round_trip.wait(timing);
         let attempts = self.attempts;
         let deadline = if self.heard.is_some() {
-            // Longer with each attempt, so that a BMC can clear away the half-open sessions of the
-            // ones before.
+            // Longer with each attempt: the BMC can clear half-open sessions of earlier ones away.
             let more = timing.resend_floor * (attempts - 1) / 2;
             ctx.now + wait.max(timing.resend_floor * 2) + more
         } else {
-            // Equal shares: a silent BMC has its verdict within 5 s, whatever is tried in them.
             let shares = timing.handshake_attempts.max(1);
             let end = timing.handshake_limit * attempts / shares;
             let share = timing.handshake_limit / shares;
@@ -431,9 +420,8 @@ impl Handshake {
         deadline.min(self.limit(ctx))
     }
 
-    /// When the whole is given up: a BMC that was never heard after a while, one that answers now
-    /// and then when it has stopped doing so, and at the latest after a minute and a half, in
-    /// whatever ways it was tried.
+    /// When the whole is given up: in silence after a while, else when answers have stopped, and
+    /// after a minute and a half at the latest, in whatever ways it was tried.
     pub(super) fn limit(&self, ctx: &Context<'_>) -> Instant {
         let timing = &ctx.settings.timing;
         let limit = match self.heard {
@@ -545,7 +533,6 @@ impl Handshake {
         self.evidence
             .push("IPMI 2.0 did not work, fell back to IPMI 1.5".into());
         self.limits_from = ctx.now;
-        // 1.5 may take as long as 2.0 did, but `began` stays, which ends the whole.
         self.heard = self.heard.map(|_| ctx.now);
         self.attempts = 1;
         self.freshen();
@@ -596,8 +583,7 @@ impl Handshake {
         Progress::Going(self)
     }
 
-    /// An answer outside of any session: to our question for capabilities or cipher suites, or of a
-    /// v1.5 log-in.
+    /// An answer outside of sessions: about capabilities or cipher suites, or of a v1.5 log-in.
     pub(super) fn handle_outside(self: Box<Self>, body: &[u8], ctx: &mut Context<'_>) -> Progress {
         if let Step::Login(_) = self.step {
             return self.handle_login(body, ctx);
@@ -611,8 +597,7 @@ impl Handshake {
         }
     }
 
-    /// The answer to one of our questions. It counts whenever it comes: it shows that the BMC is
-    /// there, and how slow.
+    /// An answer to one of our questions: whenever it comes, the BMC is there, and so slow.
     fn handle_capabilities(
         mut self: Box<Self>,
         response: message::Response,
@@ -626,7 +611,6 @@ impl Handshake {
         let (_, sent_at) = self.questions.remove(place);
         self.heard(Some(sent_at), ctx);
         ctx.memory.capabilities_ignored = false;
-        // A refusal says nothing of what the BMC has, and takes nothing back that it said before.
         if response.completion.is_ok() {
             ctx.memory.capabilities = capabilities::Response::decode(&response.data).ok();
         }
@@ -693,7 +677,6 @@ pub(super) fn question(extended: bool, privilege: PrivilegeLevel, sequence: u8) 
 /// The IPMI message of a v1.5 packet outside of any session.
 pub(super) fn outside_response(body: &[u8], checksums: Checksums) -> Option<message::Response> {
     let packet = session15::Packet::decode(body).ok()?;
-    // §13.6: outside of sessions the number is 0; any other is of a session that is over.
     if packet.session_id != 0 {
         return None;
     }
@@ -702,12 +685,10 @@ pub(super) fn outside_response(body: &[u8], checksums: Checksums) -> Option<mess
 
 /// Whether `response` answers a command of this kind.
 pub(super) fn is_answer<C: Command>(response: &message::Response) -> bool {
-    // §5.1: the network function of a response is its request's plus one, which makes it odd.
     response.net_fn == C::NET_FN | 1 && response.command == C::NUMBER
 }
 
-/// Whether IPMI 1.5 may follow: never where 2.0 worked once, or whoever answers in the BMC's place
-/// could choose the weaker one.
+/// Whether IPMI 1.5 may follow: never where 2.0 worked, or impostors could choose the weaker.
 pub(super) fn may_fall_back(ctx: &Context<'_>) -> bool {
     ctx.settings.protocol == Protocol::V20ThenV15 && !ctx.memory.had_v20
 }

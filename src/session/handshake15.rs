@@ -143,6 +143,7 @@ impl Handshake {
 
     /// The answer to Activate Session is the first packet with a code; refusals may come without.
     fn activation(&self, seal: &Seal15, body: &[u8]) -> Result<message::Response, Dropped> {
+        // §22.17: Activate Session carries a code, even where later packets carry none.
         let message = match seal.unseal(body) {
             Ok(unsealed) => unsealed.message,
             Err(Dropped::NotAuthenticated | Dropped::OtherSession) => {
@@ -166,7 +167,6 @@ impl Handshake {
         const STEP: &str = get_session_challenge::Request::NAME;
         if !response.completion.is_ok() {
             let error = match response.completion.0 {
-                // §22.16: 81h is an unknown name, 82h a null name that is not enabled.
                 0x81 | 0x82 => OpenError::UnknownUser {
                     found_in: STEP,
                     asked: ctx.settings.privilege,
@@ -184,7 +184,6 @@ impl Handshake {
         let mut seal = Seal15::new(
             auth_type,
             &ctx.settings.password,
-            // §22.17: Activate Session carries a code, even where later packets carry none.
             challenge.temporary_id,
             true,
             self.quirks,
@@ -195,15 +194,13 @@ impl Handshake {
         }
         let mut outbound = (ctx.entropy.next_u64() as u32).clamp(16, 0x7FFF_FFFF);
         if self.quirks.has(Quirk::SequenceSwapped) {
-            // Nobody knows whether such a BMC reads this number swapped, too: one that is the same
-            // either way will do.
+            // A number that reads the same swapped: whether such a BMC swaps this one is not known.
             let [low, high, ..] = outbound.to_le_bytes();
             outbound = u32::from_le_bytes([low & 0x7F | 1, high, high, low & 0x7F | 1]);
         }
         let request = activate_session::Request {
             auth_type,
             privilege: ctx.settings.privilege,
-            // ipmitool sends zeros with `-o supermicro`: the challenge is in the code already.
             challenge: if supermicro {
                 [0; 16]
             } else {
@@ -212,7 +209,6 @@ impl Handshake {
             outbound_sequence: outbound,
         };
         let sequence = ctx.entropy.below(64) as u8;
-        // Numbers begin after this packet: ipmi-rs counted it and lost its next request.
         let body = seal.body(0, &to_bmc(&request, sequence));
         self.step = Step::Login(Login::Activate {
             seal: Box::new(seal),

@@ -22,6 +22,7 @@ pub(super) struct Transcript {
     pub(super) bmc_random: [u8; 16],
     pub(super) guid: [u8; 16],
     /// The whole role byte of RAKP 1.
+    // The level in it is that of Open Session: some BMCs make their keys from the byte there.
     pub(super) role: u8,
     /// The name as RAKP 1 carried it.
     pub(super) name: Vec<u8>,

@@ -433,7 +433,6 @@ impl Link {
             return Ok(None);
         }
         let exchange = self.exchange.take().expect("it was there a line above");
-        // The other copies may be answered, too.
         if exchange.copies > 1 {
             self.forbid(&exchange);
         }

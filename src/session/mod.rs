@@ -403,7 +403,6 @@ impl Session {
             return;
         }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
-            // Nobody waits, so that noise and late answers are counted and change nothing.
             Phase::Closed => self.memory.count_dropped(Dropped::NotExpected),
             Phase::Opening(handshake) => {
                 self.progress(now, entropy, |ctx| handshake.handle_datagram(datagram, ctx));
@@ -414,8 +413,6 @@ impl Session {
                         open.unusable = None;
                         self.memory.observe(&reply, now, &self.settings.timing);
                         self.notices.clear();
-                        // An answer after the time of its request settles what became of a pulse:
-                        // it gets an event of its own.
                         if let (Some(id), true) = (reply.id, reply.late) {
                             self.events.push_back(Event::AnsweredLate {
                                 id,
@@ -433,7 +430,6 @@ impl Session {
                             });
                         }
                     }
-                    // What verifies shows that the BMC is there; an ICMP error may be forged.
                     Ok(None) => self.notices.clear(),
                     // A BMC that answers outside of its session only has forgotten it.
                     Err(_) if self.is_outside_answer(datagram) => {

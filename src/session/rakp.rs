@@ -373,8 +373,7 @@ impl Handshake {
         let asked_at = self.copies.sent_at(accepted.tag);
         ctx.memory.ledger.goes_on(asked_at);
         if accepted.algorithms != suite.algorithms() {
-            // No silent downgrade: the algorithms that the BMC chose are used only where they are
-            // configured, and are asked for then.
+            // No silent downgrade: what the BMC chose is used only where it is configured.
             let (asked, got) = (suite.algorithms().to_string(), accepted.algorithms);
             self.leave_log_in(ctx);
             if let Some(suite) = self.plan.pop_front() {
@@ -396,13 +395,11 @@ impl Handshake {
         if self.quirks.has(Quirk::PadUser16) {
             name.resize(NAME_LIMIT, 0);
         }
-        // By name alone: OpenBMC refuses the other way unless the level is exactly the user's.
         let by_name = if self.quirks.has(Quirk::NameAndPrivilege) {
             0
         } else {
             NAME_ONLY
         };
-        // The level of Open Session again, for some BMCs make their keys from that byte.
         let role = ctx.settings.privilege.bits() | by_name;
         self.copies.clear();
         self.step = Step::Rakp2(Box::new(Transcript {

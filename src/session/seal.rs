@@ -263,6 +263,7 @@ impl Seal15 {
     }
 
     /// Supermicro's OEM authentication: MD5(challenge XOR MD5(password)).
+    // ipmitool sends zeros for the challenge with `-o supermicro`, because the code has it.
     pub(super) fn answer_supermicro(&mut self, challenge: &[u8; 16], password: &Password) {
         let mut mixed = md5(&[password.expose()]);
         for (byte, challenge) in mixed.iter_mut().zip(challenge) {
@@ -317,6 +318,7 @@ impl Seal15 {
     }
 
     /// The packet without RMCP header.
+    // Activate Session goes with the number 0: ipmi-rs counted it and lost its next request.
     pub(super) fn body(&self, sequence: u32, message: &[u8]) -> Vec<u8> {
         let auth_type = if self.per_message {
             self.auth_type

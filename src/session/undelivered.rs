@@ -28,6 +28,7 @@ pub(super) struct Notices {
 impl Notices {
     /// The BMC answers: whatever was said before is not so.
     pub(super) fn clear(&mut self) {
+        // Whatever verifies counts for more than a notice, which anybody may forge.
         self.since = None;
         self.copies = 0;
         self.believed = 0;
