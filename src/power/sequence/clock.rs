@@ -46,9 +46,7 @@ pub(super) enum Pace {
     /// The age stands still; the elapsed time runs on.
     Standing,
     /// The task waits for its turn. Its age runs where its time was named by the request.
-    Waiting {
-        runs: bool,
-    },
+    Waiting { runs: bool },
 }
 
 impl Pace {
