@@ -626,8 +626,8 @@ fn merge(points: BTreeSet<Vec<Number>>) -> Vec<Block> {
     }
 }
 
-/// Points that differ in the last place only, together: they stand beside one another. Of a thousand
-/// racks there are many points, and a set for each place of each would be much memory.
+/// Points that differ in the last place only, together: they stand beside one another. Of a
+/// thousand racks there are many points, and a set for each place of each would be much memory.
 fn rows(points: BTreeSet<Vec<Number>>) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut before: Option<Vec<Number>> = None;

@@ -168,13 +168,14 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
 
 fn in_words(trouble: Trouble) -> String {
     let advice = match &trouble {
+        // A log-in is refused so, too.
+        Trouble::Invalid(why) | Trouble::Forbidden(why) if why.contains("CommonName") => {
+            ": the client's certificate must have no CommonName"
+        }
         Trouble::Forbidden(_) => ": give the user read and write on the rack's keys",
         Trouble::LoggedOut(_) => ": write username and password_file in [etcd]",
         Trouble::Full(_) => ": compact and defragment it, disarm its alarm, and raise its quota",
         Trouble::NoGateway(_) => ": start etcd without --enable-grpc-gateway=false",
-        Trouble::Invalid(why) if why.contains("CommonName") => {
-            ": the client's certificate must have no CommonName"
-        }
         Trouble::Silent(why) if why.contains("shown a certificate") => {
             ": write cert_file and key_file in [etcd]"
         }

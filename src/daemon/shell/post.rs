@@ -76,6 +76,8 @@ pub(super) struct Shared {
     fit: Fit,
     /// Whether the journal in etcd has nodes of this host's configuration, as far as it has any.
     known: bool,
+    /// Whether the journal in etcd was held against this host's configuration.
+    judged: bool,
     /// Datagrams that the last look at the permit has kept back.
     withheld: u64,
     /// Tenures that have begun in this life, by how they came about; and those that another host
@@ -340,6 +342,7 @@ impl Shared {
                 nodes: Err("the journal in etcd was not read yet".to_owned()),
             },
             known: false,
+            judged: false,
             withheld: 0,
             began: BTreeMap::new(),
             deposed: 0,

@@ -105,12 +105,14 @@ impl Shell {
         }
         if let Some(why) = shared.keeper.tenure().is_mistaken() {
             self.mistake = Some(why.to_owned());
+            return;
         }
-        let unread = !shared.known && shared.fit.nodes.is_err();
+        // Before it has read the journal it knows nothing of itself that others could use.
+        if !shared.judged {
+            self.read_mirror();
+            return self.read_again(now);
+        }
         let Some(request) = shared.peers.tell(shared.said(wall), now) else {
-            if unread {
-                self.read_mirror();
-            }
             return self.read_again(now);
         };
         let (members, inputs) = (shared.members.clone(), self.to_inputs.clone());
@@ -144,6 +146,7 @@ impl Shell {
         let Post::Shared(shared) = &mut self.post else {
             return;
         };
+        shared.peers.was_told();
         if let Ok(Answer::Txn { found, .. }) = answer {
             for entry in found.iter().flatten() {
                 shared.peers.hear(entry, wall, false, now);

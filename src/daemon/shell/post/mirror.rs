@@ -171,6 +171,7 @@ impl Shared {
             self.pins.keep(self.pinned_before);
             return Err(why);
         }
+        self.judged = true;
         self.fit.nodes = has_all(nodes, remembered);
         self.judge_fit(now);
         Ok(())

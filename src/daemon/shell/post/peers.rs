@@ -42,6 +42,8 @@ pub(super) struct Peers {
     /// What this host said last, and when it says it anew.
     told: Option<Said>,
     tell_at: Instant,
+    /// It is being said: what is said next waits, so that nothing older arrives after it.
+    telling: bool,
 }
 
 /// One host, as it was heard.
@@ -60,6 +62,7 @@ impl Peers {
             known: BTreeMap::new(),
             told: None,
             tell_at: now,
+            telling: false,
         }
     }
 
@@ -69,9 +72,10 @@ impl Peers {
             let wall = said.wall;
             *told == said.clone().at(told.wall) && wall >= told.wall
         };
-        if now < self.tell_at && self.told.as_ref().is_some_and(same) {
+        if self.telling || (now < self.tell_at && self.told.as_ref().is_some_and(same)) {
             return None;
         }
+        self.telling = true;
         self.tell_at = now + TELL;
         let key = self.keys.host(&said.host);
         let request = Request::Txn(Txn {
@@ -83,6 +87,11 @@ impl Peers {
         });
         self.told = Some(said);
         Some(request)
+    }
+
+    /// What was said has arrived, or nobody knows.
+    pub(super) fn was_told(&mut self) {
+        self.telling = false;
     }
 
     /// A host has said something, just now where it was heard of by the watch.
@@ -250,10 +259,22 @@ mod tests {
     fn a_host_speaks_when_it_has_something_new_to_say_and_now_and_then() {
         let mut peers = peers();
         assert!(peers.tell(said("a", 1, None), at(1000)).is_some());
+        peers.was_told();
         assert!(peers.tell(said("a", 2, None), at(1001)).is_none());
         assert!(peers.tell(said("a", 3, Some("why")), at(1002)).is_some());
+        peers.was_told();
         assert!(peers.tell(said("a", 4, Some("why")), at(1003)).is_none());
         assert!(peers.tell(said("a", 13, Some("why")), at(1012)).is_some());
+    }
+
+    #[test]
+    fn one_word_waits_for_the_other_so_that_the_last_one_stays() {
+        let mut peers = peers();
+        let not_yet = said("a", 1, Some("not read yet"));
+        assert!(peers.tell(not_yet, at(1000)).is_some());
+        assert!(peers.tell(said("a", 1, None), at(1000)).is_none());
+        peers.was_told();
+        assert!(peers.tell(said("a", 1, None), at(1000)).is_some());
     }
 
     #[test]
