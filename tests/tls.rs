@@ -69,10 +69,12 @@ impl Authority {
         self.private("bmc.pw");
         let text = format!(
             "[daemon]\nstate_dir = {:?}\n[api]\nsocket = {:?}\ntcp = \"{address}\"\nauth = \"none\"\n{lines}\n\
-             [rack]\nname = \"r1\"\n[[node]]\nname = \"r1n01\"\naddress = \"127.0.0.1\"\nport = 1\n\
+             [rack]\nname = \"r1\"\n[[node]]\nname = \"r1n01\"\naddress = \"127.0.0.1\"\nport = {}\n\
              username = \"admin\"\npassword_file = \"bmc.pw\"\n",
             path("state"),
             path("s"),
+            // A BMC that no other daemon has.
+            address.port(),
         );
         fs::write(path("rackbmcd.toml"), text).expect("a file");
         path("rackbmcd.toml")

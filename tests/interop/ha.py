@@ -134,6 +134,21 @@ def asked_of_both(c, hosts):
     c.check("each trail is whole", status == 0 and said.count("the audit trail is whole") == 2, (status, said, remarks))
 
 
+def fleet_of_both(c, bed, hosts):
+    """A rack of a fleet with the addresses of both hosts, the standby's first."""
+    owner = owner_of(hosts)
+    file = bed.dir / "both.toml"
+    urls = ", ".join(Relay(host).url for host in (other(owner, hosts), owner))
+    file.write_text(f'[[rack]]\nname = "bed"\nurl = "{urls}"\n')
+    fleet = lambda *words: sh(str(BIN / "rackbmc"), "--fleet", "--fleet-file", str(file), *words)
+    done = fleet("racks", "-o", "json")
+    line = json.loads(done.stdout or "[{}]")[0]
+    c.check("a fleet knows both hosts of a rack", done.returncode == 0 and line.get("owner") == f"mgmt-{owner.name}" and not done.stderr,
+            (done.returncode, line, done.stderr))
+    done = fleet("off", "bed/n08", "--wait")
+    c.check("and presses at the one that owns it", done.returncode == 0 and "bed/n08" in done.stdout, (done.stdout, done.stderr))
+
+
 def handed_over(c, hosts, sim):
     was = owner_of(hosts)
     to = other(was, hosts)
@@ -287,14 +302,19 @@ def with_users(c, etcd):
         traffic.start()
         for number in range(3):
             was = until(10, lambda: leader(members, ctl))
-            was.kill()
+            how, down, up = ("stood still", was.freeze, was.thaw) if number == 1 else ("died", was.kill, was.start)
+            down()
             time.sleep(4)
-            was.start()
-            c.check(f"leader {number + 1} died: its member is back", until(20, was.healthy))
+            up()
+            c.check(f"leader {number + 1} {how}: its member is back", until(20, was.healthy))
             revision = json.loads(sh(*at_first, "endpoint", "status", "-w", "json").stdout)[0]["Status"]["header"]["revision"]
             done = sh(*at_first, "compact", str(revision))
             c.check("what was before now is compacted away", done.returncode == 0, done.stderr)
             time.sleep(2)
+        b.freeze()
+        time.sleep(5)
+        b.thaw()
+        c.check("the standby stood still, and stands by", until(10, lambda: b.ha().get("role") == "standby"), b.ha())
         c.check("the same host owns the rack all the time", a.owns() and begins(a) + begins(b) == 1, [host.ha() for host in hosts])
         a.kill()
         c.check("it dies: the other one takes over, and the journal with it", until(20, b.owns, every=0.2), b.ha())
@@ -355,6 +375,7 @@ def inside(etcd):
         etcd_away(c, hosts, member)
         time.sleep(5)
         asked_of_both(c, hosts)
+        fleet_of_both(c, bed, hosts)
         judge(c, hosts, sim, traffics)
         withheld = [line for host in hosts for line in host.said().splitlines() if "kept back at the last moment" in line]
         c.check("the last look at the permit found nothing to keep back", not withheld, withheld)

@@ -39,6 +39,7 @@ def without_a_node(c, host):
     host.config.write_text(text)
     host.start()
     c.check("with the node it does, and goes on", owner_of([host], 25) is host and ended(host, task["id"]), host.ha())
+    c.check("and switches it on again", taken(host, "n01", "power on"), host.ha())
 
 
 def full(c, etcd, host, member, sim):
