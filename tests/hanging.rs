@@ -8,7 +8,7 @@ mod world;
 
 use daemon::{Bed, DAEMON, Keys, plan};
 use rackbmcd::model::{Control, Operation, PowerOptions, TaskState};
-use rackbmcd::rack::call::{Call, Refused};
+use rackbmcd::rack::call::{Answer, Call, Refused};
 use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
 use serde_json::Value;
 use std::fs;
@@ -85,6 +85,48 @@ fn a_batch_whose_caller_has_gone_before_it_was_durable_does_not_begin() {
     world.commit_takes = Duration::from_millis(2);
     let task = world.start_task("n01", Operation::Cycle, PowerOptions::default());
     assert_eq!(world.run_task(task, secs(120)).state, TaskState::Succeeded);
+}
+
+/// Each of them has thousands of records on their way to the disk.
+#[test]
+fn changes_of_whole_batches_do_not_gather_before_a_disk_that_hangs() {
+    const NODES: usize = 300;
+    let mut world = World::new(73, NODES);
+    let names: Vec<String> = (0..NODES).map(world::name).collect();
+    for name in &names {
+        world.mood(name).os = OsMood::Hangs;
+    }
+    world.run_for(secs(30));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let request = batch_of(&names, Operation::SoftPowerOff);
+    let who = who();
+    let begun = world.call(Call::StartBatch {
+        request,
+        who: who.clone(),
+    });
+    let Ok(Answer::Batch(batch)) = begun else {
+        panic!("{begun:?}");
+    };
+    world.run_for(secs(10));
+    world.commit_takes = secs(3600);
+    let control = |control| Call::ControlBatch {
+        batch: batch.id,
+        control,
+        nodes: Vec::new(),
+        who: who.clone(),
+    };
+    let mut refused = 0;
+    for round in 0..60 {
+        let call = control([Control::Suspend, Control::Resume][round % 2]);
+        let id = world.ask(call);
+        world.run_for(Duration::from_millis(10));
+        refused += usize::from(world.take_answer(id) == Some(Err(Refused::DiskBehind)));
+    }
+    assert!((20..60).contains(&refused), "{refused} of 60");
+    // What ends it is taken all the same.
+    let abort = world.ask(control(Control::Abort));
+    world.run_for(Duration::from_millis(10));
+    assert_ne!(world.take_answer(abort), Some(Err(Refused::DiskBehind)));
 }
 
 #[test]
