@@ -250,13 +250,13 @@ impl Shell {
                     }
                 }
                 Turn::Asked(next) => {
-                    let mut looks = self.ask(next);
+                    let mut alone = self.ask(next);
                     for _ in 1..ASKED_TOGETHER {
                         // What one caller is told may be long: it is on its way out before the next
                         // one is asked for.
-                        let next = (!looks).then(|| asked.try_recv().ok()).flatten();
+                        let next = (!alone).then(|| asked.try_recv().ok()).flatten();
                         let Some(next) = next else { break };
-                        looks = self.ask(next);
+                        alone = self.ask(next);
                     }
                     if !asked.is_empty() {
                         self.drain();
@@ -365,13 +365,14 @@ impl Shell {
         }
     }
 
-    /// Asks the rack. Whether that only looks: else what it led to leaves, and is answered, with
-    /// what others ask next to it.
+    /// Asks the rack. Whether that only looks, or is told of thousands of nodes: else what it led to
+    /// leaves, and is answered, with what others ask next to it.
     fn ask(&mut self, asked: Asked) -> bool {
         let id = CallId(self.next_call);
         self.next_call += 1;
         let rights = self.context.policy().rights(&asked.peer);
         let looks = asked.call.only_looks();
+        let alone = looks || asked.call.tells_of_many();
         let now = self.now();
         let stale = self.post.stale(now).filter(|_| looks);
         let Some(rack) = self.post.rack_mut() else {
@@ -394,7 +395,7 @@ impl Shell {
         self.replies.insert(id, waiting);
         // The record of it goes with what it began, before anything of that is shared.
         self.put_down();
-        looks
+        alone
     }
 
     /// Carries every output of the rack to where it belongs: datagrams first, so that no answer

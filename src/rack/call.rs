@@ -204,6 +204,11 @@ impl Call {
         }
     }
 
+    /// Whether it changes something, and is answered with all that a batch has.
+    pub fn tells_of_many(&self) -> bool {
+        matches!(self, Self::StartBatch { .. } | Self::ControlBatch { .. })
+    }
+
     /// The same without the wait, of one that may wait.
     pub fn at_once(&self) -> Option<Self> {
         let mut call = self.clone();

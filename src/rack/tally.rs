@@ -70,7 +70,7 @@ impl Tally {
     }
 
     /// Counts anew what was stirred.
-    pub(super) fn settle(&mut self, active: &BTreeMap<TaskId, Task>) {
+    pub(super) fn settle(&mut self, active: &BTreeMap<TaskId, Box<Task>>) {
         while let Some(id) = self.stirred.pop_first() {
             let now = active.get(&id).map(Counted::of).unwrap_or_default();
             // A task that counts nowhere takes no room here.
@@ -120,7 +120,7 @@ impl Tally {
     }
 
     /// The same, of all tasks.
-    fn of(active: &BTreeMap<TaskId, Task>) -> Self {
+    fn of(active: &BTreeMap<TaskId, Box<Task>>) -> Self {
         let mut tally = Self::default();
         for (id, task) in active {
             let now = Counted::of(task);
@@ -184,7 +184,7 @@ mod tests {
             let mut task = task(number, Operation::PowerOff);
             task.admitted = true;
             task.identity.batch = (number > 1).then_some(id(9));
-            active.insert(id(number), task);
+            active.insert(id(number), Box::new(task));
             tally.stir(id(number));
         }
         tally.settle(&active);

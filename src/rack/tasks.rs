@@ -71,7 +71,8 @@ impl Tasks {
     }
 
     pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
-        self.active.get(&id).or_else(|| self.ended.get(&id))
+        let task = self.active.get(&id).or_else(|| self.ended.get(&id));
+        task.map(|task| &**task)
     }
 
     pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
@@ -81,7 +82,7 @@ impl Tasks {
                 self.tally.stir(id);
                 Some(task)
             }
-            None => self.ended.get_mut(&id),
+            None => self.ended.get_mut(&id).map(|task| &mut **task),
         }
     }
 
@@ -98,12 +99,12 @@ impl Tasks {
         self.asked.extend(Self::asked_as(&task));
         self.tally.stir(id);
         match task.is_closed() {
-            true => self.insert_ended(task),
-            false => drop(self.active.insert(id, task)),
+            true => self.insert_ended(Box::new(task)),
+            false => drop(self.active.insert(id, Box::new(task))),
         }
     }
 
-    fn insert_ended(&mut self, task: Task) {
+    fn insert_ended(&mut self, task: Box<Task>) {
         self.ended_bytes += task.bytes();
         self.ended.insert(task.identity.id, task);
     }
@@ -135,12 +136,12 @@ impl Tasks {
         if let Some(batch) = task.identity.batch {
             self.drop_batch(batch, ledger);
         }
-        Some(task)
+        Some(*task)
     }
 
     /// The tasks that have not ended, in the order of their requests.
     pub(super) fn active(&self) -> impl Iterator<Item = &Task> {
-        self.active.values()
+        self.active.values().map(|task| &**task)
     }
 
     pub(super) fn active_ids(&self) -> Vec<TaskId> {
@@ -164,6 +165,7 @@ impl Tasks {
             })
         };
         let tasks = self.active.values().chain(self.ended.values());
+        let tasks = tasks.map(|task| &**task);
         tasks.filter(recent).any(unanswered)
     }
 
@@ -177,8 +179,8 @@ impl Tasks {
 
     /// All tasks, newest first.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &Task> {
-        let mut active = self.active.values().rev().peekable();
-        let mut ended = self.ended.values().rev().peekable();
+        let mut active = self.active.values().rev().map(|task| &**task).peekable();
+        let mut ended = self.ended.values().rev().map(|task| &**task).peekable();
         std::iter::from_fn(move || {
             let id = |task: Option<&&Task>| task.map(|task| task.identity.id);
             match id(active.peek()) > id(ended.peek()) {
@@ -286,13 +288,13 @@ impl Tasks {
     pub(super) fn room(&self, batch: BatchId) -> Room {
         let batch = self.batches.get(&batch);
         batch.map_or_else(Room::default, |batch| {
-            batch.room(|id| self.active.get(id), &self.lost)
+            batch.room(|id| self.active.get(id).map(|task| &**task), &self.lost)
         })
     }
 
     /// The same without going through its tasks, as of [`Tasks::count`].
     pub(super) fn room_as_counted(&self, batch: &Batch) -> Room {
-        let is_active = |id: &TaskId| self.active.get(id).is_some_and(Task::is_active);
+        let is_active = |id: &TaskId| self.active.get(id).is_some_and(|task| task.is_active());
         let room = batch.room_with(self.tally.under_way(batch.id()), is_active, &self.lost);
         debug_assert!(
             batch.members().len() > SMALL || room == self.room(batch.id()),
@@ -309,7 +311,7 @@ impl Tasks {
         }
         // Queued, or suspended while it was queued: a resume would let it begin.
         let waits = |task: &Task| task.is_active() && task.identity.started_at.is_none();
-        let waits = |id: &TaskId| self.active.get(id).is_some_and(waits);
+        let waits = |id: &TaskId| self.active.get(id).is_some_and(|task| waits(task));
         Some(batch.tasks().filter(waits).collect())
     }
 
@@ -412,7 +414,10 @@ impl Tasks {
     pub(super) fn take_up_batches(&mut self, at: Moment, ledger: &mut Ledger) {
         let mut empty = Vec::new();
         for (id, batch) in &mut self.batches {
-            let known = |task| self.active.get(&task).or_else(|| self.ended.get(&task));
+            let known = |task| {
+                let task = self.active.get(&task).or_else(|| self.ended.get(&task));
+                task.map(|task| &**task)
+            };
             let tasks: Vec<&Task> = batch.tasks().filter_map(known).collect();
             // One whose tasks are all forgotten says nothing any more.
             if tasks.is_empty() && !batch.tasks().any(|task| self.lost.contains(&task)) {

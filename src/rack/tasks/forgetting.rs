@@ -17,7 +17,7 @@ impl Tasks {
     /// their last task.
     pub(in crate::rack) fn forget_old(&mut self, keep: Duration, at: Moment, ledger: &mut Ledger) {
         // What was told of some of them after their ends is counted as well.
-        self.ended_bytes = self.ended.values().map(Task::bytes).sum();
+        self.ended_bytes = self.ended.values().map(|task| task.bytes()).sum();
         self.forget(keep, at, ledger);
     }
 
@@ -175,7 +175,7 @@ mod tests {
         for number in 1..=5100 {
             let mut ended = task(number, Operation::PowerOff);
             ended.identity.ended_at = Some(at(10).wall);
-            tasks.ended.insert(ended.identity.id, ended);
+            tasks.ended.insert(ended.identity.id, Box::new(ended));
         }
         let day = Duration::from_secs(86_400);
         tasks.forget_old(day, at(20), &mut Ledger::new());
@@ -203,7 +203,7 @@ mod tests {
             let mut ended = task(number, Operation::PowerOff);
             ended.identity.batch = Some(id(batch));
             ended.identity.ended_at = Some(at(10).wall);
-            tasks.ended.insert(ended.identity.id, ended);
+            tasks.ended.insert(ended.identity.id, Box::new(ended));
         }
     }
 
