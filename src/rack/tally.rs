@@ -72,7 +72,10 @@ impl Tally {
     /// Counts anew what was stirred.
     pub(super) fn settle(&mut self, active: &BTreeMap<TaskId, Box<Task>>) {
         while let Some(id) = self.stirred.pop_first() {
-            let now = active.get(&id).map(Counted::of).unwrap_or_default();
+            let now = active
+                .get(&id)
+                .map(|task| Counted::of(task))
+                .unwrap_or_default();
             // A task that counts nowhere takes no room here.
             let before = match now == Counted::default() {
                 true => self.counted.remove(&id),

@@ -30,8 +30,9 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     /// Tasks that have not ended, in the order of their requests.
-    active: BTreeMap<TaskId, Task>,
-    ended: BTreeMap<TaskId, Task>,
+    active: BTreeMap<TaskId, Box<Task>>,
+    /// Boxed as those are: a map has room for half as many again as it holds.
+    ended: BTreeMap<TaskId, Box<Task>>,
     /// What is counted of the tasks that have not ended.
     tally: Tally,
     batches: BTreeMap<BatchId, Batch>,
