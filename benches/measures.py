@@ -267,8 +267,9 @@ def names(nodes):
     return [f"n{number + 1:0{max(2, len(str(nodes)))}}" for number in range(nodes)]
 
 
-def put_to_wire(nodes=256, singly=24):
-    """One PUT after the other, 256 at once, and ipmipower's start; suite 16 signs and does not encrypt, so that orders are seen."""
+def put_to_wire(target="power off", row="", nodes=256, singly=24):
+    """One PUT after the other, the others at once, and ipmipower's start; suite 16 signs and does not encrypt, so that orders
+    are seen. The rows of another target than a hard power off end in ROW."""
     with Bed() as bed, running(Sim(bed, nodes, "--suites", "16", "--os", "obeys:60m")) as (sim,), \
             running(Daemon(bed, sim, QUIET, KEPT)) as (daemon,):
         daemon.until_known(nodes)
@@ -277,7 +278,7 @@ def put_to_wire(nodes=256, singly=24):
         ours, theirs = [], []
         for name, port in list(zip(names(nodes), sim.ports))[:singly]:
             tap.seen()
-            began, _ = put(daemon.socket, name, "power off")
+            began, _ = put(daemon.socket, name, target)
             at = until(5, lambda port=port, tap=tap: orders(tap.seen()).get(port), 0.005)
             ours.append(at - began)
             time.sleep(0.05)
@@ -287,7 +288,7 @@ def put_to_wire(nodes=256, singly=24):
             ipmipower([port], "--on", 16)
             theirs.append(until(5, lambda port=port, tap=tap: orders(tap.seen()).get(port), 0.005) - began)
         left = list(zip(names(nodes), sim.ports))[singly:]
-        began, answers = put_at_once(daemon.socket, [name for name, _ in left], "soft power off", tap)
+        began, answers = put_at_once(daemon.socket, [name for name, _ in left], target, tap)
         wire = {}
         until(10, lambda: wire.update({port: min(at, wire.get(port, at)) for port, at in orders(tap.seen()).items()})
               or len(wire) >= len(left), 0.2)
@@ -296,9 +297,9 @@ def put_to_wire(nodes=256, singly=24):
         tap.close()
     late = sorted(wire[port] - began for _, port in left if port in wire)
     one, peer = sorted(ours)[len(ours) // 2], sorted(theirs)[len(theirs) // 2]
-    return {"put": one / peer, "put told": f"{one * 1e3:.2f} of {peer * 1e3:.2f} ms",
-            "puts at once": late[int(len(late) * 0.99)] / one,
-            "puts at once told": f"{len(late)} orders, p99 {late[int(len(late) * 0.99)] * 1e3:.1f} ms"}
+    return {f"put{row}": one / peer, f"put{row} told": f"{one * 1e3:.2f} of {peer * 1e3:.2f} ms",
+            f"puts at once{row}": late[int(len(late) * 0.99)] / one,
+            f"puts at once{row} told": f"{len(late)} orders, p99 {late[int(len(late) * 0.99)] * 1e3:.1f} ms"}
 
 
 def aborts(nodes=250, rounds=4):
