@@ -7,7 +7,7 @@
 
 pub mod access;
 pub mod audit;
-pub mod deed;
+pub mod audit_action;
 pub mod dispatch;
 pub mod endpoint;
 pub mod events;

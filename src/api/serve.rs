@@ -7,9 +7,8 @@
 //! ends it.
 
 mod deadlines;
-mod door;
-mod guard;
 mod lines;
+mod listener;
 mod login;
 mod long;
 mod respond;
@@ -20,18 +19,18 @@ mod tests;
 #[cfg(feature = "tls")]
 mod tls;
 mod trail;
+mod write_timeout;
 
 use super::access::Peer;
-use super::deed::{Deed, deed};
+use super::audit_action::{AuditAction, audit_action};
 pub use super::handle::Later;
 use crate::model::Policy;
 use crate::model::{AuditPage, Ha, Limits, Stale, Support, Who};
 use crate::nodeset;
 use crate::rack::call::{Answer, Call, Refused};
 use deadlines::Deadlines;
-use door::Door;
-use guard::{Guarded, HalfClosed};
 use hyper::server::conn::http1;
+use listener::Door;
 use login::Login;
 use long::{NamesTurn, Turns};
 use respond::Connection;
@@ -52,6 +51,7 @@ use streaming::Handover;
 #[cfg(feature = "tls")]
 use tls::TlsListener;
 pub use trail::{TrailQueue, Unrecorded};
+use write_timeout::{Guarded, HalfClosed};
 
 /// A call on its way to the rack.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub struct Asked {
 /// What becomes known of a request for the audit trail while it is carried out.
 #[derive(Debug, Default)]
 pub struct Noted {
-    deed: RefCell<Option<Deed>>,
+    audit_action: RefCell<Option<AuditAction>>,
     task: RefCell<Option<String>>,
     batch: RefCell<Option<String>>,
     /// What the record says if all goes well, of a request that is meant to change something.
@@ -88,9 +88,9 @@ impl Noted {
     /// begun.
     pub fn accepted(&self, task: Option<String>, batch: Option<String>) -> Option<Audit> {
         let mut audit = self.expected.take()?;
-        if let Some(deed) = &*self.deed.borrow() {
-            audit.nodes.clone_from(&deed.nodes);
-            audit.what = Some(deed.what.clone());
+        if let Some(audit_action) = &*self.audit_action.borrow() {
+            audit.nodes.clone_from(&audit_action.nodes);
+            audit.what = Some(audit_action.what.clone());
         }
         (audit.task, audit.batch) = (task, batch);
         self.written.set(true);
@@ -99,10 +99,10 @@ impl Noted {
 
     /// The rack found these nodes to be meant.
     pub fn nodes_are(&self, nodes: &[String]) {
-        if let Some(deed) = &mut *self.deed.borrow_mut()
+        if let Some(audit_action) = &mut *self.audit_action.borrow_mut()
             && !nodes.is_empty()
         {
-            deed.nodes = Some(nodeset::fold(nodes));
+            audit_action.nodes = Some(nodeset::fold(nodes));
         }
     }
 
@@ -112,8 +112,8 @@ impl Noted {
     }
 
     fn asked(&self, call: &Call) {
-        if let Some(deed) = deed(call) {
-            self.deed.replace(Some(deed));
+        if let Some(audit_action) = audit_action(call) {
+            self.audit_action.replace(Some(audit_action));
         }
     }
 

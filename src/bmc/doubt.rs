@@ -47,7 +47,7 @@ impl Bmc {
             Doubt::Open if touches && self.settings.care.identity == Identity::Strict => {}
             Doubt::Open | Doubt::None => return false,
         }
-        self.hush();
+        self.cancel_inquiry();
         let request = Request::of(&get_device_id::Request, Resend::Allowed, PATIENCE);
         self.used_at = now;
         self.doubt = Doubt::Asked(self.session.request(request, now));

@@ -114,7 +114,7 @@ impl Bmc {
     }
 
     /// Takes the question back: there is something to do. It is asked again when there is not.
-    pub(super) fn hush(&mut self) {
+    pub(super) fn cancel_inquiry(&mut self) {
         if let Some(request) = self.inquiry.asked.take() {
             self.session.withdraw(request);
             if self.inquiry.about == Question::Suites {
@@ -216,7 +216,7 @@ impl Bmc {
 
     /// Forgets the list: it will be asked for again.
     pub(super) fn forget_listed(&mut self) {
-        self.hush();
+        self.cancel_inquiry();
         self.inquiry = Inquiry::default();
         self.learn().listed = None;
     }

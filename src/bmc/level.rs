@@ -76,7 +76,7 @@ impl Bmc {
     }
 
     fn ask_level(&mut self, now: Instant) {
-        self.hush();
+        self.cancel_inquiry();
         let level = Some(self.settings.login.privilege);
         let request = Request::of(
             &set_session_privilege::Request { level },

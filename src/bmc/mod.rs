@@ -580,7 +580,7 @@ impl Bmc {
     /// The session is gone, or not trusted any more: nothing of it is waited for, and the order
     /// that waited behind an unanswered keep-alive waits for the next session.
     fn lose_session(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        self.hush();
+        self.cancel_inquiry();
         // `give_up` tells of no request, so that the question would be under way for ever.
         self.session.give_up(now, entropy);
         // Close Session goes to where the session was, even if another address follows.

@@ -281,7 +281,7 @@ impl Bmc {
         let Some(mut job) = self.queue.take_next(now) else {
             return;
         };
-        self.hush();
+        self.cancel_inquiry();
         job.begun = true;
         self.used_at = now;
         self.current = Some(Box::new(Current {

@@ -86,7 +86,7 @@ impl Bmc {
         if !self.is_open() || !self.is_idle() || now < self.used_at + self.upkeep_after() {
             return;
         }
-        self.hush();
+        self.cancel_inquiry();
         if self.quits.is_some() || !self.wanted {
             self.session.close(now, entropy);
         } else {

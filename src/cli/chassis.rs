@@ -4,7 +4,7 @@
 use super::App;
 use super::args::{Nodes, Policy};
 use super::exit::{Exit, Failure};
-use super::hands::each;
+use super::node_ops::each;
 use crate::model::{Chassis, RestorePolicy};
 use serde_json::{Value, json};
 

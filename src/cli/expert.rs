@@ -3,7 +3,7 @@
 use super::App;
 use super::args::{self, BmcVerb, Format, Nodes, Raw, SelClear, SelList, SelVerb};
 use super::exit::{Exit, Failure};
-use super::hands::{asked, each};
+use super::node_ops::{asked, each};
 use super::select::{self, Unnamed};
 use crate::model::{
     BmcAnswer, BmcChange, BmcReset, ErrorKind, EventLog, EventLogEntry, RawRequest, Trace,

@@ -21,10 +21,10 @@ mod fixtures;
 mod fleet;
 mod follow;
 mod ha;
-mod hands;
 mod init;
 mod ironic;
 mod look;
+mod node_ops;
 mod output;
 mod patience;
 mod power;
@@ -220,24 +220,24 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Watch(args) => watch::watch(app, args).await,
         Verb::Explain(nodes) => look::explain(app, &nodes).await,
         Verb::History(args) => look::history(app, args).await,
-        Verb::Identify(args) => hands::identify(app, args).await,
-        Verb::Bootdev(args) => hands::bootdev(app, args).await,
+        Verb::Identify(args) => node_ops::identify(app, args).await,
+        Verb::Bootdev(args) => node_ops::bootdev(app, args).await,
         Verb::Raw(args) => expert::raw(app, args).await,
         Verb::Audit(args) => audit::audit(app, args).await,
         Verb::Support(args) => support::support(app, args).await,
         Verb::Bmc { verb } => expert::bmc(app, verb).await,
         Verb::PowerUse(nodes) => expert::power_use(app, &nodes).await,
         Verb::Sel { verb } => expert::sel(app, verb).await,
-        Verb::Maintenance(args) => hands::maintenance(app, args).await,
-        Verb::Pause { reason } => hands::pause(app, &reason.join(" ")).await,
-        Verb::Release => hands::release(app).await,
+        Verb::Maintenance(args) => node_ops::maintenance(app, args).await,
+        Verb::Pause { reason } => node_ops::pause(app, &reason.join(" ")).await,
+        Verb::Release => node_ops::release(app).await,
         Verb::Ha {
             verb: HaVerb::Status,
         } => ha::status(app).await,
         Verb::Ha {
             verb: HaVerb::Handover(args),
         } => ha::hand_over(app, args).await,
-        Verb::Retry(nodes) => hands::retry(app, &nodes).await,
+        Verb::Retry(nodes) => node_ops::retry(app, &nodes).await,
         Verb::NodeShow { node } => ironic::show(app, &node).await,
         Verb::NodeShowStates { node } => ironic::states(app, &node).await,
         Verb::NodeSetPowerState { node, power_state } => ironic::set(app, &node, power_state).await,

@@ -47,7 +47,7 @@ pub(super) struct Record {
 
 /// The end of the chain, and how much there is of it.
 #[derive(Debug)]
-pub(super) struct Trail {
+pub(super) struct AuditLog {
     head: AuditHead,
     /// The bytes of all records, with their keys.
     bytes: u64,
@@ -68,7 +68,7 @@ struct Remembered {
     sealed: Option<Seal>,
 }
 
-impl Trail {
+impl AuditLog {
     /// The trail that goes on after what the store has.
     ///
     /// # Errors
@@ -208,16 +208,21 @@ fn after(last: Option<(String, Vec<u8>)>, newest: Option<AuditHead>) -> AuditHea
     }
 }
 
-/// What the daemon did itself: `deed` is `START`, `STOP`, `RELOAD` or `PRUNE`, `path` the
+/// What the daemon did itself: `action` is `START`, `STOP`, `RELOAD` or `PRUNE`, `path` the
 /// configuration's.
-pub(super) fn of_the_daemon(deed: &str, path: &Path, what: String, error: Option<String>) -> Audit {
+pub(super) fn of_the_daemon(
+    action: &str,
+    path: &Path,
+    what: String,
+    error: Option<String>,
+) -> Audit {
     Audit {
         who: Who {
             uid: Some(nix::unistd::getuid().as_raw()),
             pid: Some(nix::unistd::getpid().as_raw()),
             ..Who::rackbmcd()
         },
-        method: deed.to_owned(),
+        method: action.to_owned(),
         path: path.display().to_string(),
         nodes: None,
         what: Some(what),
@@ -323,7 +328,7 @@ mod tests {
     }
 
     fn written(store: &mut Store, paths: &[&str]) {
-        let mut trail = Trail::open(store).unwrap();
+        let mut trail = AuditLog::open(store).unwrap();
         for path in paths {
             store
                 .commit(&trail.append(audit(path), WallTime::default()))

@@ -2,7 +2,7 @@
 //! while no daemon runs. A copy of it goes into the audit trail, with who did it, in the same
 //! transaction.
 
-use super::audit::Trail;
+use super::audit::AuditLog;
 use super::clock::Clock;
 use super::store::{Store, StoreError};
 use crate::api::serve::Audit;
@@ -34,7 +34,7 @@ pub(super) fn discard(state_dir: &Path, table: &str, key: &str) -> Result<String
     let why = stored::unreadable(table, key, &value)
         .ok_or_else(|| format!("the entry {place} can be read: it is in use, and not discarded"))?;
     let copy = String::from_utf8_lossy(&value).into_owned();
-    let mut trail = Trail::open(&mut store).map_err(|error| error.to_string())?;
+    let mut trail = AuditLog::open(&mut store).map_err(|error| error.to_string())?;
     let audit = Audit {
         who: who(),
         method: "DISCARD".to_owned(),

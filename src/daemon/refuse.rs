@@ -121,7 +121,7 @@ async fn tell(stream: UnixStream, why: Rc<str>) {
                 ErrorKind::Configuration,
                 &*why,
             );
-            Ok::<_, Infallible>(dressed(frame.finish(Err(fault))))
+            Ok::<_, Infallible>(with_head(frame.finish(Err(fault))))
         }
     });
     let connection = http1::Builder::new()
@@ -132,7 +132,7 @@ async fn tell(stream: UnixStream, why: Rc<str>) {
     }
 }
 
-fn dressed(response: Response) -> hyper::Response<Full<Bytes>> {
+fn with_head(response: Response) -> hyper::Response<Full<Bytes>> {
     let mut dressed = hyper::Response::new(Full::new(Bytes::from(response.body)));
     *dressed.status_mut() = response.status;
     let headers = dressed.headers_mut();

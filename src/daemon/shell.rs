@@ -201,7 +201,7 @@ impl Shell {
         loop {
             // What somebody waits for leaves first.
             self.drain();
-            if self.keep_house() {
+            if self.tick() {
                 self.drain();
             }
             let now = self.now();
@@ -486,7 +486,7 @@ impl Shell {
 
     /// What is due now and then: a sign of life for systemd, clients that went away, sockets that
     /// nobody uses. Whether anything was.
-    fn keep_house(&mut self) -> bool {
+    fn tick(&mut self) -> bool {
         let now = self.now();
         // A little early where the loop is awake anyway: else it would wake for this alone.
         if now + EARLY < self.housekeeping_at {

@@ -1,7 +1,7 @@
 //! What an expert asks of a BMC outside any task, as bodies.
 
 use super::words::{Word, words};
-use super::{BootDevice, Chassis, RestorePolicy, Seconds, stamp, whole};
+use super::{BootDevice, Chassis, RestorePolicy, Seconds, integer, stamp};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,16 +20,16 @@ pub struct IdentifyRequest {
 #[serde(deny_unknown_fields)]
 pub struct RawRequest {
     /// Network function: even, 0 to 62.
-    #[serde(deserialize_with = "whole::one")]
+    #[serde(deserialize_with = "integer::one")]
     pub net_fn: u8,
     /// Logical unit: 0 to 3.
-    #[serde(default, deserialize_with = "whole::one")]
+    #[serde(default, deserialize_with = "integer::one")]
     pub lun: u8,
     /// Command number.
-    #[serde(deserialize_with = "whole::one")]
+    #[serde(deserialize_with = "integer::one")]
     pub command: u8,
     /// Request data, at most 200 bytes.
-    #[serde(default, deserialize_with = "whole::many")]
+    #[serde(default, deserialize_with = "integer::many")]
     pub data: Vec<u8>,
     /// The controller behind the BMC that it is for; the BMC itself where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,23 +41,23 @@ pub struct RawRequest {
 #[serde(deny_unknown_fields)]
 pub struct Bridge {
     /// The channel that the controller is on: 0 to 15; 0 is the primary IPMB.
-    #[serde(deserialize_with = "whole::one")]
+    #[serde(deserialize_with = "integer::one")]
     pub channel: u8,
     /// The controller's slave address: even.
-    #[serde(deserialize_with = "whole::one")]
+    #[serde(deserialize_with = "integer::one")]
     pub address: u8,
     /// The channel between the BMC and the controller in between.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "whole::maybe"
+        deserialize_with = "integer::maybe"
     )]
     pub transit_channel: Option<u8>,
     /// The slave address of the controller in between.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "whole::maybe"
+        deserialize_with = "integer::maybe"
     )]
     pub transit_address: Option<u8>,
 }

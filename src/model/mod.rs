@@ -12,6 +12,7 @@ mod event;
 mod expert;
 mod fleet;
 mod ha;
+mod integer;
 mod node;
 mod operation;
 mod power;
@@ -23,7 +24,6 @@ mod start;
 mod task;
 mod text;
 mod who;
-mod whole;
 pub(crate) mod words;
 
 pub use access::{Grant, Limits, Policy, Subject, TcpAuth, Token};

@@ -1,7 +1,7 @@
 //! What a request for tasks may ask: the options that every such request has, and the two bodies
 //! that carry them.
 
-use super::{BootDevice, OnBusy, OnFailure, OnSoftTimeout, Operation, TakeOver, seconds, whole};
+use super::{BootDevice, OnBusy, OnFailure, OnSoftTimeout, Operation, TakeOver, integer, seconds};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ with_the_options! { beside {
         /// What to do.
         operation: Operation,
         /// How many nodes at once; 0 or absent is as many as the rack allows.
-        #[serde(default, deserialize_with = "whole::or_zero", skip_serializing_if = "is_default")]
+        #[serde(default, deserialize_with = "integer::or_zero", skip_serializing_if = "is_default")]
         max_parallel: u32,
         /// Time between the starts of two nodes.
         #[serde(default, with = "seconds::or_zero", skip_serializing_if = "is_default")]

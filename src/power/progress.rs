@@ -77,7 +77,7 @@ impl Sequence {
                 return Some(settings.longest(operation).saturating_sub(age.into()));
             }
             (Phase::Ended(_) | Phase::Suspended { .. }, _) => return None,
-            (Phase::Resting { .. }, _) => settings.change_timeout,
+            (Phase::MinOffTime { .. }, _) => settings.change_timeout,
             (Phase::Switching { leg, .. } | Phase::Watching { leg, .. }, operation) => {
                 match (&leg.aim, operation) {
                     (Aim::OffThenOn, _) | (Aim::Escalated, Operation::SoftReboot) => switch_on,
@@ -88,7 +88,7 @@ impl Sequence {
             (
                 Phase::Queued
                 | Phase::Recording { .. }
-                | Phase::Noting { .. }
+                | Phase::RecordingEvidence { .. }
                 | Phase::LastLook { .. },
                 operation,
             )
@@ -100,7 +100,7 @@ impl Sequence {
                 return Some(settings.longest(operation).saturating_sub(run));
             }
             // The machine may go down at the last moment, and is then switched on again.
-            (Phase::Yielding { .. }, _) => switch_on.saturating_add(settings.settle),
+            (Phase::AwaitingShutdown { .. }, _) => switch_on.saturating_add(settings.settle),
             (
                 Phase::Withdrawing {
                     then: Then::Rollback { .. },
@@ -109,7 +109,7 @@ impl Sequence {
                 _,
             ) => return Some(settings.longest_rollback()),
             (
-                Phase::Judging { .. }
+                Phase::Observing { .. }
                 | Phase::NmiWatching { .. }
                 | Phase::Explaining { .. }
                 | Phase::Withdrawing { .. },
@@ -138,20 +138,20 @@ fn words(phase: &Phase, operation: Operation) -> String {
             leg, seen: Some(_), ..
         } => format!("confirming that it is {}", leg.to),
         Phase::Watching { leg, .. } => format!("waiting until it is {}", leg.to),
-        Phase::Resting { .. } => "waiting for the minimum off time".to_owned(),
-        Phase::Noting {
+        Phase::MinOffTime { .. } => "waiting for the minimum off time".to_owned(),
+        Phase::RecordingEvidence {
             asked: Question::Cause,
             ..
         } => "reading the restart cause".to_owned(),
-        Phase::Noting { .. } => "reading the event log".to_owned(),
+        Phase::RecordingEvidence { .. } => "reading the event log".to_owned(),
         Phase::LastLook { .. } => {
             format!("reading the power state before the {}", noun(operation))
         }
         Phase::Pulsing { .. } => format!("sending {}", noun(operation)),
-        Phase::Judging { .. } => format!("looking what the {} did", noun(operation)),
+        Phase::Observing { .. } => format!("looking what the {} did", noun(operation)),
         Phase::NmiWatching { .. } => "watching what the NMI does".to_owned(),
         Phase::Explaining { .. } => "refused, reading the power state".to_owned(),
-        Phase::Yielding { .. } => "rolling back: watching whether it goes down".to_owned(),
+        Phase::AwaitingShutdown { .. } => "rolling back: watching whether it goes down".to_owned(),
         Phase::Suspended { inner, .. } => {
             format!("suspended while {}", words(inner, operation))
         }
@@ -196,16 +196,16 @@ fn steps(phase: &Phase, operation: Operation) -> (u32, u32) {
             Aim::Final => on_again(3),
             Aim::OffThenOn | Aim::Escalated => 3,
         },
-        Phase::Yielding { .. }
+        Phase::AwaitingShutdown { .. }
         | Phase::Withdrawing {
             then: Then::Rollback { .. },
             ..
         } => return (1, 3),
         Phase::Recording { .. } => 1,
-        Phase::SoftPressing { .. } | Phase::Noting { .. } | Phase::LastLook { .. } => 2,
+        Phase::SoftPressing { .. } | Phase::RecordingEvidence { .. } | Phase::LastLook { .. } => 2,
         Phase::SoftWaiting { .. } | Phase::Pulsing { .. } | Phase::Explaining { .. } => 3,
-        Phase::Resting { .. } => 4,
-        Phase::Judging { .. } | Phase::NmiWatching { .. } => 4,
+        Phase::MinOffTime { .. } => 4,
+        Phase::Observing { .. } | Phase::NmiWatching { .. } => 4,
         Phase::Withdrawing { .. } | Phase::Ended(_) => steps,
     };
     (step, steps)

@@ -75,7 +75,7 @@ pub(super) struct LeftOut {
 
 /// How far a batch has come.
 #[derive(PartialEq, Debug, Default)]
-pub(super) struct Room {
+pub(super) struct Slots {
     /// The first rank of which a task has not ended.
     open_rank: Option<usize>,
     /// Tasks that have begun and not ended.
@@ -176,7 +176,7 @@ impl Batch {
 
     /// Whether this task may begin, as far as its batch is concerned. The stagger is for what
     /// changes something: whoever has nothing to do waits for nobody, and nobody for him.
-    pub(super) fn allows(&self, room: &Room, task: &Task, places: usize, now: Instant) -> Allowed {
+    pub(super) fn allows(&self, room: &Slots, task: &Task, places: usize, now: Instant) -> Allowed {
         let record = &self.record;
         let rank = self.ranks.get(&task.identity.id).copied().unwrap_or(0);
         if room.open_rank.is_some_and(|open| open < rank) {
@@ -245,7 +245,7 @@ impl Batch {
     /// What of its batch a task waits for, in words.
     pub(super) fn reason(
         &self,
-        room: &Room,
+        room: &Slots,
         task: &Task,
         places: usize,
         now: Instant,
@@ -274,8 +274,8 @@ impl Batch {
         &self,
         active: impl Fn(&TaskId) -> Option<&'a Task>,
         lost: &BTreeSet<TaskId>,
-    ) -> Room {
-        let mut room = Room::default();
+    ) -> Slots {
+        let mut room = Slots::default();
         for member in &self.record.members {
             let task = active(&member.task).filter(|task| task.is_active());
             if task.is_none() && !lost.contains(&member.task) {
@@ -300,7 +300,7 @@ impl Batch {
         under_way: u32,
         is_active: impl Fn(&TaskId) -> bool,
         lost: &BTreeSet<TaskId>,
-    ) -> Room {
+    ) -> Slots {
         let members = || self.record.members.iter();
         let is_lost = |member: &&Member| lost.contains(&member.task);
         let is_open = |member: &&Member| is_active(&member.task) || is_lost(member);
@@ -309,7 +309,7 @@ impl Batch {
             false => members().filter(is_lost).count(),
         };
         let open = members().skip(self.ended).find(is_open);
-        Room {
+        Slots {
             open_rank: open.map(|member| member.rank),
             running: under_way.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX)),
         }
@@ -563,7 +563,7 @@ mod tests {
         let (mut idle, busy) = (task(1, Operation::PowerOff), task(2, Operation::PowerOff));
         idle.sequence.observe_power(Power::Off, at(1).now);
         let allowed = |batch: &Batch, task: &Task, second| {
-            batch.allows(&Room::default(), task, 16, at(second).now)
+            batch.allows(&Slots::default(), task, 16, at(second).now)
         };
         batch.begun(id(3), at(10).now);
         assert_eq!(

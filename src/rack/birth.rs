@@ -5,14 +5,14 @@ use super::clock::{Birth, Clock, Copied, Moment};
 use super::figures::Counters;
 use super::gate::Gate;
 use super::inventory::Inventory;
-use super::leaving::Leaving;
 use super::ledger::{self, Ledger};
 use super::log_ins::LogIns;
 use super::outbox::Outbox;
 use super::permit::{FORMER_PACKETS, Succession};
 use super::plan::Plans;
 use super::record::Table;
-use super::restore::{self, Remembered, Shelf, Stale};
+use super::removed::RemovedNodes;
+use super::restore::{self, Remembered, RestoredState, Stale};
 use super::settings::{NodeSettings, RackSettings};
 use super::stored::{self, Intent};
 use super::sweeps::Sweeps;
@@ -50,7 +50,7 @@ impl Rack {
             clock: Clock::new(wall, now, epoch, boot),
             entropy,
             inventory: Inventory::default(),
-            leaving: Leaving::default(),
+            removed: RemovedNodes::default(),
             log_ins: LogIns::default(),
             traces: Traces::default(),
             sweeps: Sweeps::default(),
@@ -65,30 +65,30 @@ impl Rack {
             settings,
         };
         let first_life = remembered.is_empty();
-        let mut shelf = Shelf::sort(remembered);
+        let mut restored = RestoredState::sort(remembered);
         if !succession.is_some_and(|succession| succession.only_looked_at) {
             // Rule 8: what an earlier life has read is shown as a reading with its age.
-            shelf.show_nothing_as_present();
+            restored.show_nothing_as_present();
         }
         if succession.is_some() {
             // Only over etcd is a batch written in parts: a disk takes it in one transaction.
-            shelf.drop_half_admitted(&mut rack.ledger);
+            restored.drop_half_admitted(&mut rack.ledger);
         }
-        let without_entry = shelf.seal_unreadable(&nodes, &mut rack.ledger);
-        let last_heard = shelf.last_sign_of_life();
-        rack.clock.follow(shelf.alive, sign);
-        shelf.last_sign = sign;
+        let without_entry = restored.seal_unreadable(&nodes, &mut rack.ledger);
+        let last_heard = restored.last_sign_of_life();
+        rack.clock.follow(restored.alive, sign);
+        restored.last_sign = sign;
         let at = rack.at(now);
         for settings in nodes {
-            let memory = shelf.nodes.remove(&settings.uuid);
+            let memory = restored.nodes.remove(&settings.uuid);
             rack.add_node(settings, memory, at);
         }
-        for (node, memory) in std::mem::take(&mut shelf.nodes) {
-            rack.leaving.remember(node, memory, &mut rack.ledger, at);
+        for (node, memory) in std::mem::take(&mut restored.nodes) {
+            rack.removed.remember(node, memory, &mut rack.ledger, at);
         }
         rack.traces.share(&mut rack.inventory);
         let clean = succession.is_none_or(|succession| succession.clean);
-        rack.take_up(shelf, &without_entry, copied, clean, at);
+        rack.take_up(restored, &without_entry, copied, clean, at);
         // Whoever sets a rack up sees that all is known before anything can be switched.
         if first_life && rack.settings.start_paused {
             rack.begin_pause(FIRST_PAUSE.to_owned(), &Who::rackbmcd(), at);
@@ -115,22 +115,22 @@ impl Rack {
     /// Takes tasks, batches and the pause up where they were.
     fn take_up(
         &mut self,
-        mut shelf: Shelf,
+        mut restored: RestoredState,
         without_entry: &BTreeSet<Uuid>,
         copied: Copied,
         clean: bool,
         at: Moment,
     ) {
-        let pause_lost = shelf.lost_pause();
-        let unreadable = std::mem::take(&mut shelf.unreadable);
-        let intents = std::mem::take(&mut shelf.intents);
-        self.gate.pause = shelf.pause.take();
+        let pause_lost = restored.lost_pause();
+        let unreadable = std::mem::take(&mut restored.unreadable);
+        let intents = std::mem::take(&mut restored.intents);
+        self.gate.pause = restored.pause.take();
         // Rule 11: a former life may have switched a machine on a moment ago.
         self.gate.close_for_stagger(at.now);
         let boot = self.clock.boot;
         let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
         let ledger = &mut self.ledger;
-        let (longest, untold) = shelf.take_up(boot, inventory, tasks, ledger, at);
+        let (longest, untold) = restored.take_up(boot, inventory, tasks, ledger, at);
         let unknown = !intents.is_empty() || tasks.may_be_on_its_way(at);
         // The host before may have died with datagrams in its kernel:
         // none of ours may overtake them.

@@ -17,7 +17,7 @@ pub(super) struct Events {
 
 /// What an event says beside its number and time.
 #[derive(Debug)]
-pub(super) struct Happening {
+pub(super) struct NewEvent {
     pub(super) kind: EventKind,
     pub(super) node: Option<String>,
     pub(super) text: String,
@@ -25,7 +25,7 @@ pub(super) struct Happening {
     pub(super) power_state: Option<PowerState>,
 }
 
-impl Happening {
+impl NewEvent {
     /// Something happened to the rack as a whole, or to a batch.
     pub(super) fn of_rack(kind: EventKind, text: String) -> Self {
         Self {
@@ -69,8 +69,8 @@ impl Events {
         }
     }
 
-    pub(super) fn push(&mut self, at: WallTime, happening: Happening) {
-        let Happening {
+    pub(super) fn push(&mut self, at: WallTime, happening: NewEvent) {
+        let NewEvent {
             kind,
             node,
             text,
@@ -170,8 +170,8 @@ const BYTES_KEPT: usize = 4 << 20;
 mod tests {
     use super::*;
 
-    fn event(node: &str) -> Happening {
-        Happening {
+    fn event(node: &str) -> NewEvent {
+        NewEvent {
             kind: EventKind::Node,
             node: Some(node.into()),
             text: "changed".into(),
@@ -233,7 +233,7 @@ mod tests {
         let mut events = Events::new(7);
         for _ in 0..KEPT {
             let text = "x".repeat(10_000);
-            let happening = Happening { text, ..event("a") };
+            let happening = NewEvent { text, ..event("a") };
             events.push(WallTime::default(), happening);
         }
         assert!(events.bytes <= BYTES_KEPT && events.bytes > BYTES_KEPT / 2);

@@ -16,7 +16,7 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `inventory`, `node`, `leaving` | the nodes; what is known of one; BMCs that are left |
+//! | `inventory`, `node`, `removed` | the nodes; what is known of one; BMCs that are left |
 //! | `sync`, `drift`, `restart` | what one node makes of a reading: shown, fault, drift, whether its BMC restarted |
 //! | `tasks`, `tally`, `task`, `shown`, `ids`, `batch`, `history` | what is under way and what was |
 //! | `gate`, `schedule`, `reason` | what keeps back; who begins next; why somebody waits |
@@ -59,7 +59,6 @@ mod identity;
 mod ids;
 mod inventory;
 mod journal;
-mod leaving;
 mod ledger;
 mod log_ins;
 mod look;
@@ -73,6 +72,7 @@ mod reason;
 pub mod record;
 mod reload;
 mod reloading;
+mod removed;
 mod restart;
 mod restore;
 pub mod rights;
@@ -109,13 +109,13 @@ use gate::Gate;
 pub use history::shown_history;
 use inventory::Inventory;
 pub use journal::Unwritten;
-use leaving::Leaving;
 use ledger::{Ledger, Open};
 use log_ins::LogIns;
 use outbox::Outbox;
 use permit::Permit;
 use plan::Plans;
 use record::{Stretch, Write};
+use removed::RemovedNodes;
 use rights::Rights;
 use settings::RackSettings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,7 +134,7 @@ pub struct Rack {
     clock: Clock,
     entropy: Box<dyn Entropy + Send>,
     inventory: Inventory,
-    leaving: Leaving,
+    removed: RemovedNodes,
     log_ins: LogIns,
     traces: Traces,
     sweeps: Sweeps,
@@ -214,10 +214,10 @@ impl Rack {
         self.counters.received += 1;
         let nodes = self.inventory.at(from);
         let entropy = &mut *self.entropy;
-        let leaving = self
-            .leaving
+        let removed = self
+            .removed
             .handle_datagram(from, port, datagram, now, entropy);
-        if nodes.is_empty() && !leaving {
+        if nodes.is_empty() && !removed {
             self.counters.strangers += 1;
             // A BMC may answer from another address: its own room tells that from silence.
             let bmcs = self.inventory.iter_mut().map(|node| &mut node.bmc);
@@ -242,7 +242,7 @@ impl Rack {
         now: Instant,
     ) {
         let at = self.at(now);
-        self.leaving
+        self.removed
             .handle_unreachable(to, port, why, now, &mut *self.entropy);
         for id in self.inventory.at(to) {
             if let Some(node) = self.inventory.get_mut(id) {
@@ -282,7 +282,7 @@ impl Rack {
     pub fn addresses_in_use(&self) -> BTreeSet<SocketAddr> {
         let nodes = self.inventory.iter();
         let addresses = nodes.filter_map(|node| node.bmc.address());
-        addresses.chain(self.leaving.addresses()).collect()
+        addresses.chain(self.removed.addresses()).collect()
     }
 
     /// The name `host` of a node's BMC was looked up: its addresses, the one to try first in front;
@@ -324,7 +324,7 @@ impl Rack {
                 self.inventory.set_timer(id, Some(now + TURN_REST));
             }
         }
-        self.leaving.handle_timeout(now, &mut *self.entropy);
+        self.removed.handle_timeout(now, &mut *self.entropy);
         self.log_ins.handle_timeout(now);
         self.sweeps.handle_timeout(now);
         if now >= self.next_pruning {
@@ -345,7 +345,7 @@ impl Rack {
         let ledger = &mut self.ledger;
         self.tasks.history.forget_old(keep, at);
         self.tasks.forget_old(keep, at, ledger);
-        self.leaving.forget_old(keep, at, ledger);
+        self.removed.forget_old(keep, at, ledger);
     }
 
     /// The calendar says `wall`: said again and again, for it may have been set.
@@ -543,7 +543,7 @@ impl Rack {
             self.ledger.journal.next_watch(),
             self.gate.next(),
             self.outbox.waits.next(),
-            self.leaving.next(),
+            self.removed.next(),
             Some(self.next_pruning),
         ]
         .into_iter()
@@ -555,7 +555,7 @@ impl Rack {
     pub fn ports_in_use(&self) -> BTreeSet<LocalPort> {
         let nodes = self.inventory.iter();
         let ports = nodes.flat_map(|node| node.bmc.local_ports());
-        ports.chain(self.leaving.ports()).collect()
+        ports.chain(self.removed.ports()).collect()
     }
 
     /// Begins to stop: takes no more tasks, sends no more orders, closes the sessions. Tasks stay
@@ -598,7 +598,7 @@ impl Rack {
     /// Whether everything is closed and written, after [`Rack::stop`].
     pub fn is_quiet(&self) -> bool {
         let mut nodes = self.inventory.iter();
-        let closed = nodes.all(|node| node.bmc.is_quiet()) && self.leaving.is_quiet();
+        let closed = nodes.all(|node| node.bmc.is_quiet()) && self.removed.is_quiet();
         closed && !self.ledger.journal.is_pending()
     }
 

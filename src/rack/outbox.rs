@@ -5,7 +5,7 @@
 
 use super::call::{Answer, CallId, Refused};
 use super::clock::Moment;
-use super::events::{Events, Happening};
+use super::events::{Events, NewEvent};
 use super::waits::Waits;
 use crate::bmc::Outgoing;
 use crate::bmc::vocabulary::OrderId;
@@ -73,7 +73,7 @@ impl Outbox {
         self.transmits.retain(keeps);
     }
 
-    pub(super) fn announce(&mut self, happening: Happening, at: Moment) {
+    pub(super) fn announce(&mut self, happening: NewEvent, at: Moment) {
         self.events.push(at.wall, happening);
     }
 

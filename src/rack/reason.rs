@@ -5,14 +5,18 @@
 
 use super::batch::STAGGER;
 use super::node::Node;
-use super::schedule::Rooms;
+use super::schedule::BatchSlots;
 use super::task::Task;
 use super::views::Snapshot;
 use crate::model;
 use crate::model::TaskState;
 
 /// What a task waits for that is neither its machine nor its BMC.
-pub(super) fn waits_for(task: &Task, rack: &Snapshot<'_>, rooms: &mut Rooms) -> Option<String> {
+pub(super) fn waits_for(
+    task: &Task,
+    rack: &Snapshot<'_>,
+    rooms: &mut BatchSlots,
+) -> Option<String> {
     let identity = &task.identity;
     let pause = rack.gate.pause.as_ref();
     let node = task.node.and_then(|node| rack.inventory.get(node));

@@ -7,9 +7,9 @@
 
 use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
-use super::leaving::Leaving;
 use super::ledger::Ledger;
 use super::node::{Memory, Node, bmc_settings};
+use super::removed::RemovedNodes;
 use super::settings::NodeSettings;
 use super::sync;
 use crate::bmc::Bmc;
@@ -152,7 +152,7 @@ pub(super) fn add_node(
 pub(super) fn take_out(
     id: NodeId,
     inventory: &mut Inventory,
-    leaving: &mut Leaving,
+    removed: &mut RemovedNodes,
     ledger: &mut Ledger,
     at: Moment,
     entropy: &mut dyn Entropy,
@@ -160,7 +160,7 @@ pub(super) fn take_out(
     if let Some(node) = inventory.remove(id) {
         let mut memory = node.memory;
         memory.knowledge = node.bmc.knowledge().clone();
-        leaving.remember(node.settings.uuid, memory, ledger, at);
-        leaving.close(node.bmc, at.now, entropy);
+        removed.remember(node.settings.uuid, memory, ledger, at);
+        removed.close(node.bmc, at.now, entropy);
     }
 }

@@ -46,7 +46,7 @@ impl Rack {
                     }
                 }
                 None => {
-                    let memory = self.leaving.recall(settings.uuid);
+                    let memory = self.removed.recall(settings.uuid);
                     self.add_node(settings, memory, at);
                 }
             }
@@ -72,7 +72,7 @@ impl Rack {
         if let Some(node) = self.inventory.get_mut(id) {
             let old = node.moves(settings, at.now);
             node.save(&mut self.ledger);
-            self.leaving.close(old, at.now, &mut *self.entropy);
+            self.removed.close(old, at.now, &mut *self.entropy);
         }
         // Late answers of the old BMC must not be taken for those of the new one (rule 12).
         self.inventory.forget_address(id);
@@ -101,8 +101,8 @@ impl Rack {
         }
         self.tasks.forget_node(id);
         let entropy = &mut *self.entropy;
-        let (inventory, leaving) = (&mut self.inventory, &mut self.leaving);
-        reload::take_out(id, inventory, leaving, &mut self.ledger, at, entropy);
+        let (inventory, removed) = (&mut self.inventory, &mut self.removed);
+        reload::take_out(id, inventory, removed, &mut self.ledger, at, entropy);
         for (open, delivery) in looks {
             self.end_side_order(&open, Change::Gone, delivery, at);
         }

@@ -207,7 +207,7 @@ impl TaskRecord {
 
 /// What was remembered, sorted.
 #[derive(Default)]
-pub(super) struct Shelf {
+pub(super) struct RestoredState {
     pub(super) tasks: Vec<TaskRecord>,
     pub(super) batches: BTreeMap<Uuid, BatchRecord>,
     pub(super) nodes: BTreeMap<Uuid, Memory>,
@@ -221,13 +221,13 @@ pub(super) struct Shelf {
     pub(super) unreadable: Vec<Unreadable>,
 }
 
-impl Shelf {
+impl RestoredState {
     pub(super) fn sort(remembered: Vec<Remembered>) -> Self {
-        let mut shelf = Self::default();
+        let mut restored = Self::default();
         for (table, key, value) in remembered {
             match stored::read(table, &key, &value) {
-                Ok(entry) => shelf.put(entry),
-                Err(why) => shelf.unreadable.push(Unreadable {
+                Ok(entry) => restored.put(entry),
+                Err(why) => restored.unreadable.push(Unreadable {
                     table,
                     key,
                     value,
@@ -235,7 +235,7 @@ impl Shelf {
                 }),
             }
         }
-        shelf
+        restored
     }
 
     /// What was read by a former life is shown as a reading with its age, not as the present.

@@ -4,7 +4,7 @@
 //! A function over what there is: it changes nothing, and whoever asks lets the task begin that it
 //! names.
 
-use super::batch::{Allowed, Room};
+use super::batch::{Allowed, Slots};
 use super::gate::Gate;
 use super::inventory::Inventory;
 use super::node::Node;
@@ -25,13 +25,13 @@ pub(super) enum Next {
 
 /// How far the batches have come that somebody asked for.
 #[derive(Debug, Default)]
-pub(super) struct Rooms {
-    batches: BTreeMap<BatchId, Room>,
+pub(super) struct BatchSlots {
+    batches: BTreeMap<BatchId, Slots>,
 }
 
-impl Rooms {
+impl BatchSlots {
     /// How far the batch has come.
-    pub(super) fn of(&mut self, batch: BatchId, tasks: &Tasks) -> &Room {
+    pub(super) fn of(&mut self, batch: BatchId, tasks: &Tasks) -> &Slots {
         let count = || tasks.room(batch);
         self.batches.entry(batch).or_insert_with(count)
     }

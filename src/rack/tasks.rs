@@ -7,7 +7,7 @@
 mod forgetting;
 
 use super::ahead;
-use super::batch::{Batch, Room};
+use super::batch::{Batch, Slots};
 use super::call::Refused;
 use super::clock::Moment;
 use super::history::History;
@@ -289,15 +289,15 @@ impl Tasks {
     }
 
     /// How far a batch has come, for all of its tasks that want to know.
-    pub(super) fn room(&self, batch: BatchId) -> Room {
+    pub(super) fn room(&self, batch: BatchId) -> Slots {
         let batch = self.batches.get(&batch);
-        batch.map_or_else(Room::default, |batch| {
+        batch.map_or_else(Slots::default, |batch| {
             batch.room(|id| self.active.get(id).map(|task| &**task), &self.lost)
         })
     }
 
     /// The same without going through its tasks, as of [`Tasks::count`].
-    pub(super) fn room_as_counted(&self, batch: &Batch) -> Room {
+    pub(super) fn room_as_counted(&self, batch: &Batch) -> Slots {
         let is_active = |id: &TaskId| self.active.get(id).is_some_and(|task| task.is_active());
         let room = batch.room_with(self.tally.under_way(batch.id()), is_active, &self.lost);
         debug_assert!(

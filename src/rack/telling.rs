@@ -3,7 +3,7 @@
 use super::Rack;
 use super::call::{Answer, CallId, Refused};
 use super::clock::Moment;
-use super::events::Happening;
+use super::events::NewEvent;
 use super::history::entry;
 use super::inventory::NodeId;
 use super::ledger::Reply;
@@ -55,7 +55,7 @@ impl Rack {
                         .history
                         .note(uuid, &entry, &self.settings, ledger);
                 }
-                Effect::Event(text) => self.outbox.announce(Happening::of_node(node, text), at),
+                Effect::Event(text) => self.outbox.announce(NewEvent::of_node(node, text), at),
             }
         }
     }
@@ -79,12 +79,12 @@ impl Rack {
     pub(super) fn announce_task(&mut self, id: TaskId, text: String, at: Moment) {
         if let Some((node, task)) = self.snapshot(at).told(id) {
             self.outbox
-                .announce(Happening::of_task(node, task, text), at);
+                .announce(NewEvent::of_task(node, task, text), at);
         }
     }
 
     pub(super) fn announce(&mut self, kind: EventKind, text: String, at: Moment) {
-        self.outbox.announce(Happening::of_rack(kind, text), at);
+        self.outbox.announce(NewEvent::of_rack(kind, text), at);
     }
 
     /// Those who wait for a fresh reading of the node hear what came of it: whether it was `read`.

@@ -40,7 +40,7 @@ impl Rack {
                 None => self.sweeps.note(sweep, node, false),
             }
         }
-        let parting = self.leaving.drain(at.now);
+        let parting = self.removed.drain(at.now);
         parting
             .into_iter()
             .for_each(|outgoing| self.outbox.send(outgoing));

@@ -8,7 +8,7 @@ use super::inventory::{Inventory, NodeId};
 use super::ledger::{Ledger, Reply};
 use super::node::Node;
 use super::reason;
-use super::schedule::Rooms;
+use super::schedule::BatchSlots;
 use super::settings::RackSettings;
 use super::sweeps::{Read, Sweeps};
 use super::task::Task;
@@ -62,18 +62,18 @@ impl Snapshot<'_> {
 
     pub(super) fn task(&self, id: TaskId) -> Option<model::Task> {
         let task = self.tasks.get(id)?;
-        Some(self.view_of(task, &mut Rooms::default()))
+        Some(self.view_of(task, &mut BatchSlots::default()))
     }
 
     /// What an event says of a task, and its node's name.
     pub(super) fn told(&self, id: TaskId) -> Option<(String, model::TaskNews)> {
         let task = self.tasks.get(id)?;
-        let waits_for = reason::waits_for(task, self, &mut Rooms::default());
+        let waits_for = reason::waits_for(task, self, &mut BatchSlots::default());
         let node = task.identity.node.clone();
         Some((node, task.told(waits_for, self.at.now)))
     }
 
-    pub(super) fn view_of(&self, task: &Task, rooms: &mut Rooms) -> model::Task {
+    pub(super) fn view_of(&self, task: &Task, rooms: &mut BatchSlots) -> model::Task {
         let waits_for = reason::waits_for(task, self, rooms);
         task.view(&self.settings.name, waits_for, self.at.now)
     }
@@ -97,7 +97,7 @@ impl Snapshot<'_> {
                 && (!active || task.is_active())
         };
         // A batch is counted once for all of its tasks, of which there may be thousands.
-        let mut rooms = Rooms::default();
+        let mut rooms = BatchSlots::default();
         let tasks = self.tasks.newest_first().filter(wanted).take(limit);
         Ok(tasks.map(|task| self.view_of(task, &mut rooms)).collect())
     }

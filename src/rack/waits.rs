@@ -2,7 +2,7 @@
 
 use super::call::{Answer, CallId, Refused, SweepId};
 use super::events::Events;
-use super::schedule::Rooms;
+use super::schedule::BatchSlots;
 use super::views::Snapshot;
 use crate::model::{self, BatchId, EventId, TaskId};
 use crate::time::Instant;
@@ -117,7 +117,7 @@ pub(super) fn told(
             if !(anyhow || news || !task.is_active()) {
                 return None;
             }
-            let view = rack.view_of(task, &mut Rooms::default());
+            let view = rack.view_of(task, &mut BatchSlots::default());
             Some(Ok(Answer::Task(view)))
         }
         Awaited::End(id) => {

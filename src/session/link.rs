@@ -58,7 +58,7 @@ pub(super) struct Link {
     /// The request sequence number used last.
     sequence: u8,
     /// Whose answers may still come late: response's network function, command, request sequence.
-    taboo: Fifo<(u8, u8, u8)>,
+    retired_sequences: Fifo<(u8, u8, u8)>,
     /// The request under way; in a box, because each of thousands of sessions has one for a moment
     /// only.
     exchange: Option<Box<Exchange>>,
@@ -137,7 +137,7 @@ impl Link {
             outbound,
             window: Window::after(inbound),
             sequence: 0,
-            taboo: Fifo::new(),
+            retired_sequences: Fifo::new(),
             exchange: None,
             overdue: Fifo::new(),
             silent: 0,
@@ -170,10 +170,10 @@ impl Link {
 
     // BMCs answer late, and pyghmi keeps such a list: a late answer must fit no later request.
     fn forbid(&mut self, exchange: &Exchange) {
-        if self.taboo.len() == TABOO {
-            self.taboo.pop_front();
+        if self.retired_sequences.len() == TABOO {
+            self.retired_sequences.pop_front();
         }
-        self.taboo.push_back((
+        self.retired_sequences.push_back((
             exchange.request.net_fn,
             exchange.request.command,
             exchange.sequence,
@@ -184,7 +184,7 @@ impl Link {
         for _ in 0..=GAP {
             self.sequence = (self.sequence + 1) & 0x3F;
             let key = (request.net_fn, request.command, self.sequence);
-            if !self.taboo.iter().any(|known| *known == key) {
+            if !self.retired_sequences.iter().any(|known| *known == key) {
                 break;
             }
         }

@@ -2,10 +2,10 @@
 //! made at once, none for a client that has gone, and none where too much waits already for clients
 //! that do not read.
 
-use super::guard::Hangup;
 use super::lines::Lines;
 use super::respond::{Connection, too_much_unwritten};
 use super::share::{Holder, SMALL};
+use super::write_timeout::Hangup;
 use crate::api::fault::Fault;
 use crate::rack::call::{Call, Look};
 use smol::future::FutureExt;

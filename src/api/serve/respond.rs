@@ -2,12 +2,12 @@
 //! calls to the rack, write the answer.
 
 use super::deadlines::Deadlines;
-use super::guard::Hangup;
 use super::login::Attempt;
 use super::long::{Names, NamesTurn, Source, Turn, doubtful, gone, long_source};
 use super::share::{Place, SMALL};
 use super::streaming::{Chunks, HandedOver, Handover, StreamTicket, Streaming};
-use super::{Asked, Audit, Context, Deed, Noted, Reply};
+use super::write_timeout::Hangup;
+use super::{Asked, Audit, AuditAction, Context, Noted, Reply};
 use crate::api::access::{CHALLENGE, Credential, Entry, Peer};
 use crate::api::dispatch::{Frame, Outcome, handle};
 use crate::api::endpoint::Route;
@@ -149,15 +149,23 @@ pub(super) async fn respond(
     let bytes = Bytes::from_owner(unwritten.count(body));
     let Some((text, stream, ticket)) = stream else {
         turn.end();
-        return Ok(dressed(response, Either::Left(Full::new(bytes)), doubtful));
+        return Ok(with_head(
+            response,
+            Either::Left(Full::new(bytes)),
+            doubtful,
+        ));
     };
     let text = unwritten.count(text.into_bytes());
     turn.end();
     let streaming = Streaming::new(text, stream, ticket, turn, connection.clone());
     if !fresh {
-        return Ok(dressed(response, Either::Right(streaming.body()), doubtful));
+        return Ok(with_head(
+            response,
+            Either::Right(streaming.body()),
+            doubtful,
+        ));
     }
-    let handover = Handover::new(dressed(response, (), true), streaming);
+    let handover = Handover::new(with_head(response, (), true), streaming);
     connection.handover.replace(Some(handover));
     Err(HandedOver)
 }
@@ -264,10 +272,10 @@ impl Record {
             return None;
         }
         let mut audit = std::mem::take(&mut self.audit);
-        if let Some(deed) = self.noted.deed.take() {
+        if let Some(audit_action) = self.noted.audit_action.take() {
             // What the rack found is more than what a refusal names.
-            audit.nodes = deed.nodes.or(audit.nodes);
-            audit.what = Some(deed.what);
+            audit.nodes = audit_action.nodes.or(audit.nodes);
+            audit.what = Some(audit_action.what);
         }
         audit.task = self.noted.task.take();
         audit.batch = self.noted.batch.take();
@@ -318,7 +326,7 @@ fn request_id(context: &Context, headers: &http::HeaderMap) -> String {
 const KEYS: Uuid = Uuid::from_u128(0x0c1d_7f6e_8f0a_5b43_9d5e_6a2f_41c3_77b8);
 
 /// The response in hyper's form.
-fn dressed<B>(response: Response, body: B, last: bool) -> hyper::Response<B> {
+fn with_head<B>(response: Response, body: B, last: bool) -> hyper::Response<B> {
     // What was not read of a body would be taken for the next request.
     let unread = matches!(
         response.status,
@@ -542,7 +550,7 @@ impl Daemon for ThroughLoop {
 
     fn support(&self) -> Later<Result<Support, Fault>> {
         let (connection, turn) = (self.connection.clone(), self.turn.clone());
-        self.noted.deed.replace(Some(Deed {
+        self.noted.audit_action.replace(Some(AuditAction {
             nodes: None,
             what: "read log and configuration for a report".to_owned(),
         }));
@@ -561,7 +569,9 @@ impl Daemon for ThroughLoop {
             Some(host) => format!("hand the rack over to {host}"),
             None => "hand the rack over".to_owned(),
         };
-        self.noted.deed.replace(Some(Deed { nodes: None, what }));
+        self.noted
+            .audit_action
+            .replace(Some(AuditAction { nodes: None, what }));
         (self.connection.context.hand_over)(to)
     }
 }

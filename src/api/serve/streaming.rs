@@ -5,10 +5,10 @@
 //! state are several times what a stream needs: a watcher is to cost next to nothing while nothing
 //! happens. The head and the chunks (RFC 9112 §7.1) are then written here.
 
-use super::guard::Guarded;
 use super::long::Turn;
 use super::respond::Connection;
 use super::share::{Counted, Place, SMALL};
+use super::write_timeout::Guarded;
 use super::{Context, until_shutdown};
 use crate::api::access::Peer;
 use crate::api::fault::Fault;

@@ -3,8 +3,8 @@
 //! A handshake has a deadline of its own and holds one of the listener's connections meanwhile, as
 //! everybody does. Who does not finish it is hung up on: those who speak plain HTTP here, too.
 
-use super::door::Door;
-use super::guard::HalfClosed;
+use super::listener::Door;
+use super::write_timeout::HalfClosed;
 use super::{Context, Later, Peer, until_shutdown};
 use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;

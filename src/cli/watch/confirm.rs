@@ -90,14 +90,14 @@ impl Act {
 
 /// What will be done when the word was typed.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Deed {
+pub(super) enum Action {
     /// An operation on these nodes.
     Start(Operation, Vec<String>),
     /// A control on these tasks, each with its node.
     Use(Control, Vec<(TaskId, String)>),
 }
 
-impl Deed {
+impl Action {
     /// What it does.
     pub(super) fn act(&self) -> Act {
         match self {
@@ -130,7 +130,7 @@ pub(super) fn takes(task: &Task, control: Control) -> bool {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Confirmation {
     /// What it is about.
-    pub deed: Deed,
+    pub action: Action,
     /// What is left out, and why.
     left_out: Vec<String>,
     /// What was typed so far.
@@ -148,16 +148,16 @@ pub(super) struct Confirmation {
 pub(super) enum Heard {
     Waiting,
     /// It is to be done.
-    Do(Deed),
+    Do(Action),
     /// It is not.
     Leave,
 }
 
 impl Confirmation {
     /// A question that nobody has seen yet.
-    pub(super) fn new(deed: Deed, left_out: Vec<String>) -> Self {
+    pub(super) fn new(action: Action, left_out: Vec<String>) -> Self {
         Self {
-            deed,
+            action,
             left_out,
             typed: String::new(),
             drawn: None,
@@ -168,8 +168,8 @@ impl Confirmation {
 
     /// The question in lines of at most `width` letters; what has to be typed is not among them.
     pub(super) fn lines(&self, width: usize) -> Vec<String> {
-        let nodes = self.deed.nodes();
-        let mut lines = wrapped(self.deed.act().in_words(nodes.len()), width);
+        let nodes = self.action.nodes();
+        let mut lines = wrapped(self.action.act().in_words(nodes.len()), width);
         lines.push(String::new());
         let set = nodeset::fold(&nodes);
         let count = output::nodes(nodes.len());
@@ -220,8 +220,8 @@ impl Confirmation {
             KeyCode::Backspace => {
                 self.typed.pop();
             }
-            KeyCode::Enter if self.seen && self.typed == self.deed.act().word() => {
-                return Heard::Do(self.deed.clone());
+            KeyCode::Enter if self.seen && self.typed == self.action.act().word() => {
+                return Heard::Do(self.action.clone());
             }
             // Behind nothing, a wrong word, or nodes that nobody has seen it is a no: what was
             // typed is gone.

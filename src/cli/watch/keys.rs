@@ -28,7 +28,7 @@ impl View {
             Some(Front::Confirm(mut confirmation)) => match confirmation.key(key.code, at) {
                 Heard::Waiting => self.front = Some(Front::Confirm(confirmation)),
                 Heard::Leave => self.remark = Some("nothing was asked".to_owned()),
-                Heard::Do(deed) => return self.agreed(deed),
+                Heard::Do(action) => return self.agreed(action),
             },
             Some(Front::Help(mut scroll)) => {
                 if scrolled(&mut scroll, key.code, self.page) {
@@ -46,15 +46,15 @@ impl View {
         None
     }
 
-    fn agreed(&mut self, deed: super::confirm::Deed) -> Option<Wish> {
+    fn agreed(&mut self, action: super::confirm::Action) -> Option<Wish> {
         // The daemon may have gone while the word was typed: nothing is kept to be done when it is
         // back.
         if let Some((_, why)) = &self.known.away {
             self.remark = Some(format!("nothing was asked: {why}"));
             return None;
         }
-        self.remark = Some(format!("{}: asking the daemon", deed.act().word()));
-        Some(Wish::Do(deed))
+        self.remark = Some(format!("{}: asking the daemon", action.act().word()));
+        Some(Wish::Do(action))
     }
 
     fn type_filter(&mut self, code: KeyCode) {

@@ -3,7 +3,7 @@
 //! A rack of thousands is read at a pace that costs the daemon a tenth of its time at most; events
 //! come in between.
 
-use super::confirm::Deed;
+use super::confirm::Action;
 use super::front::Subject;
 use super::known::News;
 use crate::cli::App;
@@ -154,9 +154,9 @@ impl Reader {
     }
 
     /// Asks the daemon for what was agreed to; what became of it, in a line or several.
-    pub(super) async fn carry_out(&self, deed: &Deed) -> String {
-        match deed {
-            Deed::Start(operation, nodes) => match &nodes[..] {
+    pub(super) async fn carry_out(&self, action: &Action) -> String {
+        match action {
+            Action::Start(operation, nodes) => match &nodes[..] {
                 [node] => {
                     let start = TaskStart {
                         node: node.clone(),
@@ -176,7 +176,7 @@ impl Reader {
                     }
                 }
             },
-            Deed::Use(control, tasks) => {
+            Action::Use(control, tasks) => {
                 let answers = select::each_of(tasks, async |(id, _)| {
                     self.client.control(id, *control).await
                 });

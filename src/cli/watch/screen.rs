@@ -139,11 +139,11 @@ impl Session {
                 Some(Wish::Quit) => return false,
                 Some(Wish::Redraw) => drop(screen.terminal.clear()),
                 Some(Wish::Details(subject)) => self.ask_for(subject),
-                Some(Wish::Do(deed)) => {
+                Some(Wish::Do(action)) => {
                     let (reader, sender) = (self.reader.clone(), self.sender.clone());
                     std::thread::spawn(move || {
-                        let text = smol::block_on(reader.carry_out(&deed));
-                        let _ = sender.send_blocking(Input::Answer(deed.act(), text));
+                        let text = smol::block_on(reader.carry_out(&action));
+                        let _ = sender.send_blocking(Input::Answer(action.act(), text));
                     });
                 }
             },

@@ -1,6 +1,6 @@
 //! Golden screens, and what keys do, with no terminal and no daemon.
 
-use super::confirm::{Act, Deed};
+use super::confirm::{Act, Action};
 use super::draw::draw;
 use super::front::{Front, Subject};
 use super::known::News;
@@ -216,9 +216,9 @@ fn a_question_names_what_will_happen_to_which_nodes() {
     world.type_in("  ↓ s");
     insta::assert_snapshot!(world.picture(80, 24));
     let nodes = ["r1n01", "r1n02", "r1n04"].map(str::to_owned);
-    let deed = Deed::Start(Operation::SoftPowerOff, nodes.into());
+    let action = Action::Start(Operation::SoftPowerOff, nodes.into());
     assert_eq!(world.type_in("soft"), None);
-    assert_eq!(world.type_in("\n"), Some(Wish::Do(deed)));
+    assert_eq!(world.type_in("\n"), Some(Wish::Do(action)));
 }
 
 #[test]
@@ -229,8 +229,8 @@ fn a_wrong_word_asks_for_nothing_and_escape_leaves() {
     assert_eq!(world.type_in("nyes\n"), None);
     assert_eq!(world.type_in("y\n"), None);
     assert_eq!(world.type_in("\n"), None);
-    let deed = Deed::Start(Operation::PowerOn, vec!["r1n01".into()]);
-    assert_eq!(world.type_in("on\n"), Some(Wish::Do(deed)));
+    let action = Action::Start(Operation::PowerOn, vec!["r1n01".into()]);
+    assert_eq!(world.type_in("on\n"), Some(Wish::Do(action)));
 }
 
 #[test]
@@ -264,8 +264,8 @@ fn marks_that_the_filter_hides_are_not_acted_on() {
     assert_eq!(world.view.marked(), (2, 1));
     world.type_in("n");
     insta::assert_snapshot!(world.picture(80, 24));
-    let deed = Deed::Start(Operation::PowerOn, vec!["r1n02".into()]);
-    assert_eq!(world.type_in("on\n"), Some(Wish::Do(deed)));
+    let action = Action::Start(Operation::PowerOn, vec!["r1n02".into()]);
+    assert_eq!(world.type_in("on\n"), Some(Wish::Do(action)));
     // All of them hidden: not the node under the cursor instead.
     world.type_in("\x1b/r1n16\nn");
     assert_eq!(world.view.front, None);
@@ -285,7 +285,7 @@ fn what_was_asked_for_stays_what_it_was_while_the_rack_moves() {
     world.news(News::Tasks(Vec::new()));
     let wish = world.type_in("abort\n");
     let tasks = vec![(Uuid::from_u128(2), "r1n02".to_owned())];
-    assert_eq!(wish, Some(Wish::Do(Deed::Use(Control::Abort, tasks))));
+    assert_eq!(wish, Some(Wish::Do(Action::Use(Control::Abort, tasks))));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a person sees of the rack and where they are in it. A plain value: no terminal, no daemon,
 //! no clock.
 
-use super::confirm::{Act, Confirmation, Deed, takes};
+use super::confirm::{Act, Action, Confirmation, takes};
 use super::front::{Front, Subject};
 use super::known::{Known, News};
 use crate::cli::output;
@@ -46,7 +46,7 @@ pub(super) enum Wish {
     Quit,
     /// Say all that is known of this.
     Details(Subject),
-    Do(Deed),
+    Do(Action),
     /// Draw everything anew.
     Redraw,
 }
@@ -131,7 +131,7 @@ impl View {
         }
     }
 
-    /// Takes what became of a deed: a line, or several, which stand in front.
+    /// Takes what became of a action: a line, or several, which stand in front.
     pub(super) fn answer(&mut self, act: Act, text: &str) {
         let free = self.front.is_none();
         if text.lines().count() > 1 && free {
@@ -264,7 +264,7 @@ impl View {
             return Err(format!("nothing was asked: {}", self.missing_role()));
         }
         let mut left_out = Vec::new();
-        let deed = match (act, self.pane) {
+        let action = match (act, self.pane) {
             (Act::Use(control), Pane::Tasks) => {
                 let task = self.task_under_cursor().ok_or("there is no task")?;
                 used_on(control, vec![task])?
@@ -281,13 +281,13 @@ impl View {
                 self.on_nodes(act, &nodes, &mut left_out)?
             }
         };
-        let foreign: Vec<&str> = deed
+        let foreign: Vec<&str> = action
             .nodes()
             .into_iter()
             .filter(|node| !self.known.may_act_on(node))
             .collect();
         match foreign.is_empty() {
-            true => Ok(Confirmation::new(deed, left_out)),
+            true => Ok(Confirmation::new(action, left_out)),
             false => Err(format!(
                 "nothing was asked: the role operator is missing for {}",
                 nodeset::fold(&foreign)
@@ -315,11 +315,11 @@ impl View {
         act: Act,
         nodes: &[&Node],
         left_out: &mut Vec<String>,
-    ) -> Result<Deed, String> {
+    ) -> Result<Action, String> {
         let control = match act {
             Act::Start(operation) => {
                 let names = nodes.iter().map(|node| node.name.to_string());
-                return Ok(Deed::Start(operation, names.collect()));
+                return Ok(Action::Start(operation, names.collect()));
             }
             Act::Use(control) => control,
         };
@@ -353,7 +353,7 @@ impl View {
 }
 
 /// A control on those of the tasks that take it now.
-fn used_on(control: Control, tasks: Vec<&Task>) -> Result<Deed, String> {
+fn used_on(control: Control, tasks: Vec<&Task>) -> Result<Action, String> {
     let (willing, unwilling): (Vec<&Task>, Vec<&Task>) =
         tasks.into_iter().partition(|task| takes(task, control));
     if willing.is_empty() {
@@ -368,7 +368,7 @@ fn used_on(control: Control, tasks: Vec<&Task>) -> Result<Deed, String> {
         return Err(format!("{names}: cannot be {word} now"));
     }
     let tasks = willing.iter().map(|task| (task.id, task.node.clone()));
-    Ok(Deed::Use(control, tasks.collect()))
+    Ok(Action::Use(control, tasks.collect()))
 }
 
 /// The nodes beneath the first group of each, those of no group last.

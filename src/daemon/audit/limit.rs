@@ -5,7 +5,7 @@
 //! What is removed is checked first: a chain that was broken stays known to have been, by the
 //! number of places in the seal.
 
-use super::{PAGE, Trail, key, of_the_daemon};
+use super::{AuditLog, PAGE, key, of_the_daemon};
 use crate::api::audit::{Breach, Chain, Seal};
 use crate::daemon::store::{Store, StoreError};
 use crate::rack::record::{Table, Write};
@@ -32,7 +32,7 @@ pub(in crate::daemon) struct Oldest {
     breaches: Vec<Breach>,
 }
 
-impl Trail {
+impl AuditLog {
     /// What is too much of the trail, where it is longer than `limit` bytes. A sixteenth more than
     /// must go goes, so that not every new record removes an old one.
     pub(in crate::daemon) fn surplus(&self, limit: u64) -> Option<Surplus> {
@@ -143,7 +143,7 @@ mod tests {
 
     /// A trail with so many records more, and no more bytes than `limit` afterwards.
     fn written(store: &mut Store, count: usize, limit: u64) {
-        let mut trail = Trail::open(store).unwrap();
+        let mut trail = AuditLog::open(store).unwrap();
         for _ in 0..count {
             let writes = trail.append(audit("/v1/tasks"), WallTime::default());
             store.commit(&writes).unwrap();
@@ -167,7 +167,7 @@ mod tests {
     fn what_is_not_yet_removed_is_no_breach() {
         let home = tempfile::tempdir().unwrap();
         let mut store = Store::open(home.path()).unwrap();
-        let mut trail = Trail::open(&mut store).unwrap();
+        let mut trail = AuditLog::open(&mut store).unwrap();
         for _ in 0..40 {
             let writes = trail.append(audit("/v1/tasks"), WallTime::default());
             store.commit(&writes).unwrap();
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(breaches, []);
             assert!(removed > 0 && first(&mut store) == removed + 1, "{removed}");
             assert!(head.number > 100);
-            let trail = Trail::open(&mut store).unwrap();
+            let trail = AuditLog::open(&mut store).unwrap();
             assert_eq!(trail.bytes(), store.bytes_of(Table::Audit).unwrap());
             drop(store);
             store = Store::open(home.path()).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     fn a_trail_from_before_the_limit_is_counted_and_shortened_by_pieces() {
         let home = tempfile::tempdir().unwrap();
         let mut store = Store::open(home.path()).unwrap();
-        let mut trail = Trail::open(&mut store).unwrap();
+        let mut trail = AuditLog::open(&mut store).unwrap();
         let all = (0..2500).flat_map(|_| trail.append(audit("/v1/tasks"), WallTime::default()));
         let mut all: Vec<Write> = all.collect();
         let head = AuditHead::clone(&trail.head);

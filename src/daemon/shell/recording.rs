@@ -3,7 +3,7 @@
 use super::looks::ask_store;
 use super::{Input, Shell};
 use crate::api::serve::{Audit, Noted, Unrecorded};
-use crate::daemon::audit::{self, Trail, limit};
+use crate::daemon::audit::{self, AuditLog, limit};
 use crate::model::AuditHead;
 use crate::rack::call::CallId;
 use crate::rack::record::{Table, Write};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// The trail, and what the loop knows of its way to the disk.
 pub(super) struct Records {
-    pub(super) trail: Trail,
+    pub(super) trail: AuditLog,
     /// Records that the disk has not confirmed, and the ticket of the newest.
     unsynced: usize,
     newest_under: u64,
@@ -25,7 +25,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(trail: Trail, limit: u64) -> Self {
+    pub(super) fn new(trail: AuditLog, limit: u64) -> Self {
         Self {
             trail,
             unsynced: 0,
@@ -93,10 +93,10 @@ impl Shell {
     }
 
     /// Appends what the daemon does by itself or by a signal.
-    pub(super) fn record_own(&mut self, deed: &str, what: String, error: Option<String>) {
+    pub(super) fn record_own(&mut self, action: &str, what: String, error: Option<String>) {
         // What the rack has put down comes first.
         self.drain();
-        let own = audit::of_the_daemon(deed, self.on_disk.path(), what, error);
+        let own = audit::of_the_daemon(action, self.on_disk.path(), what, error);
         self.record(own);
     }
 

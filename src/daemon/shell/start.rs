@@ -12,7 +12,7 @@ use crate::api::serve::{Asked, Audit, Context, State, TrailQueue, serve_unix};
 use crate::config::Tls;
 use crate::config::{ApiSettings, Configuration};
 use crate::daemon::alarm::Alarm;
-use crate::daemon::audit::{self, Trail};
+use crate::daemon::audit::{self, AuditLog};
 use crate::daemon::clock::Clock;
 use crate::daemon::listen::{self, Listeners};
 use crate::daemon::names::UserNames;
@@ -56,7 +56,7 @@ pub(in crate::daemon) async fn run(
     let state_dir = configuration.daemon.state_dir.clone();
     let mut store = open_store(&state_dir, new_journal)?;
     let post = post(&mut configuration, &mut store, clock)?;
-    let trail = Trail::open(&mut store).map_err(Failure::new)?;
+    let trail = AuditLog::open(&mut store).map_err(Failure::new)?;
     let journal_size = store.size();
     let listeners = Listeners::open(&configuration.api)?;
     let (to_inputs, inputs) = smol::channel::bounded(INPUTS);

@@ -317,7 +317,7 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
             press_again: age,
             next: now,
         },
-        Phase::Resting { rested, .. } => Phase::Resting {
+        Phase::MinOffTime { rested, .. } => Phase::MinOffTime {
             rested,
             look: Some(Look {
                 looks: 0,
@@ -345,12 +345,12 @@ fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
             // sent it still tells the target that there is nothing to do.
             *seen = seen.map(|_| age).filter(|_| !knowledge.changing_issued());
         }
-        Phase::Noting { notes, tries, .. } => {
+        Phase::RecordingEvidence { notes, tries, .. } => {
             // An unsure note leads to one more reading of the power before the pulse leaves.
             notes.unsure = true;
             *tries = 0;
         }
-        Phase::Judging {
+        Phase::Observing {
             on_since, asked, ..
         } => {
             // An "on" from before the interruption must not count towards
@@ -364,11 +364,11 @@ fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
         | Phase::Recording { .. }
         | Phase::SoftPressing { .. }
         | Phase::Switching { .. }
-        | Phase::Resting { .. }
+        | Phase::MinOffTime { .. }
         | Phase::LastLook { .. }
         | Phase::Pulsing { .. }
         | Phase::Explaining { .. }
-        | Phase::Yielding { .. }
+        | Phase::AwaitingShutdown { .. }
         | Phase::Suspended { .. }
         | Phase::Withdrawing { .. }
         | Phase::Ended(_) => {}

@@ -77,7 +77,7 @@ pub(super) fn escalate(knowledge: &mut Knowledge, why: &str) -> Phase {
 
 /// Off was read back and the node is to be on again: keep it off for its minimum time.
 pub(super) fn rest(off_since: Age, knowledge: &Knowledge) -> Phase {
-    Phase::Resting {
+    Phase::MinOffTime {
         rested: off_since + knowledge.settings.min_off_time,
         look: None,
     }
@@ -111,7 +111,7 @@ pub(super) fn go_back(by: String, knowledge: &Knowledge) -> Phase {
         && !knowledge.level_handed(&Order::PowerOff)
         && !knowledge.level_handed(&Order::PowerOn);
     if asked_only {
-        return Phase::Yielding {
+        return Phase::AwaitingShutdown {
             by,
             until: age + settings.rollback_settle + settings.settle,
             settled: age + settings.rollback_settle,
@@ -226,9 +226,9 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         },
         (Phase::Switching { leg, .. }, Input::Deadline) => late(&leg, None, knowledge),
         (Phase::Watching { leg, seen, .. }, Input::Deadline) => late(&leg, seen, knowledge),
-        (Phase::Resting { rested, look }, input) => resting(rested, look, input, knowledge),
+        (Phase::MinOffTime { rested, look }, input) => resting(rested, look, input, knowledge),
         (
-            Phase::Yielding {
+            Phase::AwaitingShutdown {
                 by,
                 until,
                 settled,
@@ -237,7 +237,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             },
             Input::Report(report),
         ) => yielding(by, until, settled, looks, report, knowledge),
-        (Phase::Yielding { by, .. }, Input::Deadline) => {
+        (Phase::AwaitingShutdown { by, .. }, Input::Deadline) => {
             let trouble = knowledge.and_trouble();
             let why = format!("the power state could not be read in time{trouble}");
             knowledge.stuck(&by, &why)
@@ -278,7 +278,7 @@ fn resting(rested: Age, look: Option<Look>, input: Input<'_>, knowledge: &mut Kn
         // Another's reading is not acted on, but the power-on that follows may be needless: look.
         (None, Input::Observed(Power::On)) => look_then_on(rested, Next::At(age), knowledge),
         (Some(look), Input::Report(report)) => match knowledge.take_reading(report) {
-            Finding::Read(Power::Off) => Phase::Resting { rested, look: None },
+            Finding::Read(Power::Off) => Phase::MinOffTime { rested, look: None },
             Finding::Read(Power::On) => {
                 knowledge.remark(format!(
                     "at {} it was found on again without our doing",
@@ -286,7 +286,7 @@ fn resting(rested: Age, look: Option<Look>, input: Input<'_>, knowledge: &mut Kn
                 ));
                 watched(on_again(knowledge), 0, None, rested, Power::On, knowledge)
             }
-            Finding::Nothing => Phase::Resting {
+            Finding::Nothing => Phase::MinOffTime {
                 rested,
                 look: Some(Look {
                     looks: look.looks + 1,
@@ -298,7 +298,7 @@ fn resting(rested: Age, look: Option<Look>, input: Input<'_>, knowledge: &mut Kn
         (None, Input::Deadline) => switch_on(knowledge),
         // The look comes first, however long it takes.
         (Some(look), Input::Deadline) => look_then_on(rested, look.next, knowledge),
-        (look, Input::Report(_) | Input::Observed(_)) => Phase::Resting { rested, look },
+        (look, Input::Report(_) | Input::Observed(_)) => Phase::MinOffTime { rested, look },
     }
 }
 
@@ -332,7 +332,7 @@ fn yielding(
             } else {
                 pause
             };
-            Phase::Yielding {
+            Phase::AwaitingShutdown {
                 by,
                 until,
                 settled,

@@ -347,7 +347,7 @@ impl Sequence {
                 then: Then::Rollback { .. },
                 ..
             }
-            | Phase::Yielding { .. } => knowledge.power_at_start.map(Target::from),
+            | Phase::AwaitingShutdown { .. } => knowledge.power_at_start.map(Target::from),
             Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => match leg.aim {
                 Aim::Return { .. } => Some(Target::from(leg.to)),
                 // An abort names a target: `abort soft rebooting` no longer
@@ -355,13 +355,13 @@ impl Sequence {
                 Aim::Final if operation.is_soft() => Some(Target::from(leg.to)),
                 Aim::Final | Aim::OffThenOn | Aim::Escalated => Some(first),
             },
-            Phase::Resting { .. } => Some(Target::PowerOn),
+            Phase::MinOffTime { .. } => Some(Target::PowerOn),
             Phase::SoftPressing { .. }
             | Phase::SoftWaiting { .. }
-            | Phase::Noting { .. }
+            | Phase::RecordingEvidence { .. }
             | Phase::LastLook { .. }
             | Phase::Pulsing { .. }
-            | Phase::Judging { .. }
+            | Phase::Observing { .. }
             | Phase::NmiWatching { .. }
             | Phase::Explaining { .. }
             | Phase::Withdrawing { .. } => Some(first),
@@ -392,14 +392,14 @@ impl Sequence {
             | Phase::SoftWaiting { .. }
             | Phase::Switching { .. }
             | Phase::Watching { .. }
-            | Phase::Resting { .. }
-            | Phase::Noting { .. }
+            | Phase::MinOffTime { .. }
+            | Phase::RecordingEvidence { .. }
             | Phase::LastLook { .. }
             | Phase::Pulsing { .. }
-            | Phase::Judging { .. }
+            | Phase::Observing { .. }
             | Phase::NmiWatching { .. }
             | Phase::Explaining { .. }
-            | Phase::Yielding { .. }
+            | Phase::AwaitingShutdown { .. }
             | Phase::Withdrawing { .. } => TaskState::Running,
         }
     }
@@ -460,13 +460,13 @@ impl Sequence {
             }
             Phase::SoftPressing { .. }
             | Phase::Switching { .. }
-            | Phase::Resting { .. }
-            | Phase::Noting { .. }
+            | Phase::MinOffTime { .. }
+            | Phase::RecordingEvidence { .. }
             | Phase::LastLook { .. }
             | Phase::Pulsing { .. }
-            | Phase::Judging { .. }
+            | Phase::Observing { .. }
             | Phase::Explaining { .. }
-            | Phase::Yielding { .. }
+            | Phase::AwaitingShutdown { .. }
             | Phase::Suspended { .. }
             | Phase::Withdrawing { .. }
             | Phase::Ended(_) => false,
@@ -719,7 +719,7 @@ fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
         }
         (
             phase @ (Phase::Recording { .. }
-            | Phase::Noting { .. }
+            | Phase::RecordingEvidence { .. }
             | Phase::LastLook { .. }
             | Phase::Explaining { .. }),
             input,
@@ -730,11 +730,11 @@ fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
         (
             phase @ (Phase::Switching { .. }
             | Phase::Watching { .. }
-            | Phase::Resting { .. }
-            | Phase::Yielding { .. }),
+            | Phase::MinOffTime { .. }
+            | Phase::AwaitingShutdown { .. }),
             input,
         ) => level::on(phase, input, knowledge),
-        (phase @ (Phase::Pulsing { .. } | Phase::Judging { .. }), input) => {
+        (phase @ (Phase::Pulsing { .. } | Phase::Observing { .. }), input) => {
             pulse::on(phase, input, knowledge)
         }
         (phase @ Phase::NmiWatching { .. }, input) => nmi::on(phase, input, knowledge),

@@ -61,13 +61,13 @@ pub(crate) enum Phase {
         next: Next,
     },
     /// Off, and kept off for the minimum time.
-    Resting {
+    MinOffTime {
         rested: Age,
         /// A look that has to be taken first (after a resume or a restart).
         look: Option<Look>,
     },
     /// Reading what an NMI, reset or cycle may change, before it is sent.
-    Noting {
+    RecordingEvidence {
         until: Age,
         notes: Notes,
         asked: Question,
@@ -89,7 +89,7 @@ pub(crate) enum Phase {
         next: Next,
     },
     /// After a reset or cycle: looking what it did.
-    Judging {
+    Observing {
         until: Age,
         notes: Notes,
         fate: Fate,
@@ -119,7 +119,7 @@ pub(crate) enum Phase {
     },
     /// Rolling back after a soft request: a machine that goes down is switched on again, one that
     /// stays up is left.
-    Yielding {
+    AwaitingShutdown {
         by: String,
         until: Age,
         /// Staying up until here means that it stays up.
@@ -315,22 +315,22 @@ impl Phase {
     pub(in crate::power) fn order(&self, operation: Operation) -> Option<Order> {
         match self {
             Self::Queued | Self::Withdrawing { .. } | Self::Ended(_) => None,
-            Self::Resting { look, .. } => look.as_ref().map(|_| Order::ReadPower),
+            Self::MinOffTime { look, .. } => look.as_ref().map(|_| Order::ReadPower),
             Self::SoftPressing { .. } => Some(Order::SoftOff),
             Self::Switching { leg, .. } => Some(match leg.to {
                 Power::On => Order::PowerOn,
                 Power::Off => Order::PowerOff,
             }),
             Self::Pulsing { .. } => crate::power::pulse(operation),
-            Self::Noting { asked, .. }
-            | Self::Judging { asked, .. }
+            Self::RecordingEvidence { asked, .. }
+            | Self::Observing { asked, .. }
             | Self::NmiWatching { asked, .. } => Some(asked.order()),
             Self::Recording { .. }
             | Self::SoftWaiting { .. }
             | Self::Watching { .. }
             | Self::LastLook { .. }
             | Self::Explaining { .. }
-            | Self::Yielding { .. }
+            | Self::AwaitingShutdown { .. }
             | Self::Suspended { .. } => Some(Order::ReadPower),
         }
     }
@@ -344,11 +344,11 @@ impl Phase {
             | Self::Recording { .. }
             | Self::SoftPressing { .. }
             | Self::Switching { .. }
-            | Self::Resting { .. }
-            | Self::Noting { .. }
+            | Self::MinOffTime { .. }
+            | Self::RecordingEvidence { .. }
             | Self::LastLook { .. }
             | Self::Pulsing { .. }
-            | Self::Yielding { .. } => true,
+            | Self::AwaitingShutdown { .. } => true,
             Self::SoftWaiting {
                 soft, press_again, ..
             } => {
@@ -364,7 +364,7 @@ impl Phase {
             },
             // None of these reads in order to act, so that its reading may wait
             // for room at the BMC (rule 10).
-            Self::Judging { .. }
+            Self::Observing { .. }
             | Self::NmiWatching { .. }
             | Self::Explaining { .. }
             | Self::Suspended { .. }
@@ -381,14 +381,14 @@ impl Phase {
             | Self::SoftWaiting { next, .. }
             | Self::Switching { next, .. }
             | Self::Watching { next, .. }
-            | Self::Noting { next, .. }
+            | Self::RecordingEvidence { next, .. }
             | Self::LastLook { next, .. }
             | Self::Pulsing { next, .. }
-            | Self::Judging { next, .. }
+            | Self::Observing { next, .. }
             | Self::NmiWatching { next, .. }
             | Self::Explaining { next, .. }
-            | Self::Yielding { next, .. } => Some(next),
-            Self::Resting { look, .. } => look.as_mut().map(|look| &mut look.next),
+            | Self::AwaitingShutdown { next, .. } => Some(next),
+            Self::MinOffTime { look, .. } => look.as_mut().map(|look| &mut look.next),
             Self::Queued | Self::Suspended { .. } | Self::Withdrawing { .. } | Self::Ended(_) => {
                 None
             }
@@ -410,13 +410,13 @@ impl Phase {
             | Self::SoftWaiting { .. }
             | Self::Switching { .. }
             | Self::Watching { .. }
-            | Self::Resting { .. }
-            | Self::Noting { .. }
+            | Self::MinOffTime { .. }
+            | Self::RecordingEvidence { .. }
             | Self::LastLook { .. }
-            | Self::Judging { .. }
+            | Self::Observing { .. }
             | Self::NmiWatching { .. }
             | Self::Explaining { .. }
-            | Self::Yielding { .. }
+            | Self::AwaitingShutdown { .. }
             | Self::Suspended { .. }
             | Self::Withdrawing { .. }
             | Self::Ended(_) => false,
@@ -426,7 +426,7 @@ impl Phase {
     /// What is thought of a pulse that was sent.
     pub(in crate::power) fn fate_mut(&mut self) -> Option<&mut Fate> {
         match self {
-            Self::Judging { fate, .. } | Self::NmiWatching { fate, .. } => Some(fate),
+            Self::Observing { fate, .. } | Self::NmiWatching { fate, .. } => Some(fate),
             Self::Suspended { inner, .. } => inner.fate_mut(),
             _ => None,
         }
@@ -440,14 +440,14 @@ impl Phase {
             | Self::SoftWaiting { next, .. }
             | Self::Switching { next, .. }
             | Self::Watching { next, .. }
-            | Self::Noting { next, .. }
+            | Self::RecordingEvidence { next, .. }
             | Self::LastLook { next, .. }
             | Self::Pulsing { next, .. }
-            | Self::Judging { next, .. }
+            | Self::Observing { next, .. }
             | Self::NmiWatching { next, .. }
             | Self::Explaining { next, .. }
-            | Self::Yielding { next, .. } => Some(*next),
-            Self::Resting { look, .. } => look.as_ref().map(|look| look.next),
+            | Self::AwaitingShutdown { next, .. } => Some(*next),
+            Self::MinOffTime { look, .. } => look.as_ref().map(|look| look.next),
             Self::Queued | Self::Suspended { .. } | Self::Withdrawing { .. } | Self::Ended(_) => {
                 None
             }
@@ -468,14 +468,14 @@ impl Phase {
             | Self::SoftWaiting { .. }
             | Self::Switching { .. }
             | Self::Watching { .. }
-            | Self::Resting { .. }
-            | Self::Noting { .. }
+            | Self::MinOffTime { .. }
+            | Self::RecordingEvidence { .. }
             | Self::LastLook { .. }
             | Self::Pulsing { .. }
-            | Self::Judging { .. }
+            | Self::Observing { .. }
             | Self::NmiWatching { .. }
             | Self::Explaining { .. }
-            | Self::Yielding { .. }
+            | Self::AwaitingShutdown { .. }
             | Self::Ended(_) => match self.next() {
                 Some(Next::Out(id)) => Some(id),
                 Some(Next::At(_)) | None => None,
@@ -513,15 +513,15 @@ impl Phase {
                     .map_or(soft.until, |hard_at| hard_at.min(soft.until)),
             ),
             Self::Switching { leg, .. } | Self::Watching { leg, .. } => Some(leg.until),
-            Self::Resting { rested, .. } => Some(*rested),
+            Self::MinOffTime { rested, .. } => Some(*rested),
             Self::Recording { until, .. }
-            | Self::Noting { until, .. }
+            | Self::RecordingEvidence { until, .. }
             | Self::LastLook { until, .. }
             | Self::Pulsing { until, .. }
-            | Self::Judging { until, .. }
+            | Self::Observing { until, .. }
             | Self::NmiWatching { until, .. }
             | Self::Explaining { until, .. }
-            | Self::Yielding { until, .. }
+            | Self::AwaitingShutdown { until, .. }
             | Self::Withdrawing { until, .. } => Some(*until),
         }
     }
@@ -530,7 +530,7 @@ impl Phase {
     pub(in crate::power) fn is_return(&self) -> bool {
         match self {
             Self::Switching { leg, .. } | Self::Watching { leg, .. } => leg.is_return(),
-            Self::Yielding { .. } => true,
+            Self::AwaitingShutdown { .. } => true,
             Self::Withdrawing { then, .. } => match then {
                 Then::Rollback { .. } => true,
                 Then::Abort { .. } | Then::Cancel { .. } => false,
@@ -541,11 +541,11 @@ impl Phase {
             | Self::Recording { .. }
             | Self::SoftPressing { .. }
             | Self::SoftWaiting { .. }
-            | Self::Resting { .. }
-            | Self::Noting { .. }
+            | Self::MinOffTime { .. }
+            | Self::RecordingEvidence { .. }
             | Self::LastLook { .. }
             | Self::Pulsing { .. }
-            | Self::Judging { .. }
+            | Self::Observing { .. }
             | Self::NmiWatching { .. }
             | Self::Explaining { .. }
             | Self::Suspended { .. }

@@ -62,7 +62,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
         },
         (Phase::Pulsing { until, notes, .. }, Input::Deadline) => late(until, notes, knowledge),
         (
-            Phase::Judging {
+            Phase::Observing {
                 until,
                 notes,
                 fate,
@@ -170,7 +170,7 @@ fn watch(until: Age, notes: Notes, fate: Fate, knowledge: &Knowledge) -> Phase {
             next: Next::At(age + knowledge.settings.look_pause(0)),
         };
     }
-    Phase::Judging {
+    Phase::Observing {
         until,
         notes,
         fate,
@@ -193,7 +193,7 @@ struct Judge {
 
 impl Judge {
     fn ask(self, asked: Question, at: Age) -> Phase {
-        Phase::Judging {
+        Phase::Observing {
             until: self.until,
             notes: self.evidence.notes,
             fate: self.fate,

@@ -36,7 +36,7 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             knowledge.and_trouble()
         )),
         (
-            Phase::Noting {
+            Phase::RecordingEvidence {
                 until,
                 notes,
                 asked,
@@ -63,16 +63,15 @@ pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> P
             },
             Input::Report(report),
         ) => explaining(until, refusal, looks, report, knowledge),
-        (Phase::Noting { .. } | Phase::LastLook { .. }, Input::Deadline) => {
-            knowledge.fail(&format!(
+        (Phase::RecordingEvidence { .. } | Phase::LastLook { .. }, Input::Deadline) => knowledge
+            .fail(&format!(
                 "the BMC could not be read any more, so that it was not sent{}",
                 knowledge.and_trouble()
-            ))
-        }
+            )),
         (Phase::Explaining { refusal, .. }, Input::Deadline) => knowledge.fail(&refused(&refusal)),
         // Before a pulse a node that somebody switched off is looked at once more.
         (mut phase, Input::Observed(power)) => {
-            if let Phase::Noting { notes, .. } = &mut phase {
+            if let Phase::RecordingEvidence { notes, .. } = &mut phase {
                 notes.unsure |= power == Power::Off;
             }
             phase
@@ -159,16 +158,18 @@ fn recorded(power: Power, until: Age, knowledge: &mut Knowledge) -> Phase {
             level::forward(Power::On, power, knowledge)
         }
         // One reading is not believed: the last look decides about a node that was read off.
-        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, _) => Phase::Noting {
-            until,
-            notes: Notes {
-                unsure: power == Power::Off,
-                ..Notes::default()
-            },
-            asked: Question::Cause,
-            tries: 0,
-            next: Next::At(knowledge.clock.age()),
-        },
+        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, _) => {
+            Phase::RecordingEvidence {
+                until,
+                notes: Notes {
+                    unsure: power == Power::Off,
+                    ..Notes::default()
+                },
+                asked: Question::Cause,
+                tries: 0,
+                next: Next::At(knowledge.clock.age()),
+            }
+        }
     }
 }
 
@@ -186,7 +187,7 @@ fn noting(
     knowledge: &Knowledge,
 ) -> Phase {
     let age = knowledge.clock.age();
-    let again = |notes: Notes| Phase::Noting {
+    let again = |notes: Notes| Phase::RecordingEvidence {
         until,
         notes,
         asked,
@@ -215,7 +216,7 @@ fn noting(
         (_, Report::Refused(_) | Report::Unanswered(_)) => unsaid(asked),
     };
     match following {
-        Some(asked) => Phase::Noting {
+        Some(asked) => Phase::RecordingEvidence {
             until,
             notes,
             asked,

@@ -103,11 +103,11 @@ phases! {
     SoftWaiting { soft: part, looks: same, seen: perhaps, press_again: perhaps, next: value }
     Switching { leg: part, next: value }
     Watching { leg: part, looks: same, seen: perhaps, press_again: value, next: value }
-    Resting { rested: value, look: perhaps_part }
-    Noting { until: value, notes: part, asked: value, tries: same, next: value }
+    MinOffTime { rested: value, look: perhaps_part }
+    RecordingEvidence { until: value, notes: part, asked: value, tries: same, next: value }
     LastLook { until: value, notes: part, looks: same, next: value }
     Pulsing { until: value, notes: part, refusals: same, next: value }
-    Judging {
+    Observing {
         until: value,
         notes: part,
         fate: part,
@@ -127,7 +127,7 @@ phases! {
         next: value,
     }
     Explaining { until: value, refusal: part, looks: same, next: value }
-    Yielding { by: cloned, until: value, settled: value, looks: same, next: value }
+    AwaitingShutdown { by: cloned, until: value, settled: value, looks: same, next: value }
     Suspended { inner: inner, look: value }
     Withdrawing { id: order, then: part, until: value }
 }

@@ -51,9 +51,9 @@ pub(crate) enum Phase {
         next: Next,
     },
     #[serde(rename = "resting")]
-    Resting { rested: Moment, look: Option<Look> },
+    MinOffTime { rested: Moment, look: Option<Look> },
     #[serde(rename = "noting")]
-    Noting {
+    RecordingEvidence {
         until: Moment,
         notes: Notes,
         asked: Question,
@@ -75,7 +75,7 @@ pub(crate) enum Phase {
         next: Next,
     },
     #[serde(rename = "judging")]
-    Judging {
+    Observing {
         until: Moment,
         notes: Notes,
         fate: Fate,
@@ -104,7 +104,7 @@ pub(crate) enum Phase {
         next: Next,
     },
     #[serde(rename = "yielding")]
-    Yielding {
+    AwaitingShutdown {
         by: String,
         until: Moment,
         settled: Moment,

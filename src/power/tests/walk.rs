@@ -360,23 +360,23 @@ fn every_input_is_decided_in_every_phase_of_every_operation() {
     };
     let always = ["Queued", "Recording", "Suspended", "Withdrawing", "Ended"];
     let levels = ["Switching", "Watching"];
-    let pulse = ["Noting", "LastLook", "Pulsing", "Explaining"];
-    let soft = ["SoftPressing", "SoftWaiting", "Yielding"];
+    let pulse = ["RecordingEvidence", "LastLook", "Pulsing", "Explaining"];
+    let soft = ["SoftPressing", "SoftWaiting", "AwaitingShutdown"];
     let own: BTreeMap<Operation, Vec<&str>> = [
         (Operation::PowerOn, levels.to_vec()),
         (Operation::PowerOff, levels.to_vec()),
-        (Operation::Reboot, [&levels[..], &["Resting"]].concat()),
+        (Operation::Reboot, [&levels[..], &["MinOffTime"]].concat()),
         (Operation::SoftPowerOff, [&levels[..], &soft].concat()),
         (
             Operation::SoftReboot,
-            [&levels[..], &soft, &["Resting"]].concat(),
+            [&levels[..], &soft, &["MinOffTime"]].concat(),
         ),
         (
             Operation::InjectNmi,
             [&pulse[..], &["NmiWatching"]].concat(),
         ),
-        (Operation::Reset, [&pulse[..], &["Judging"]].concat()),
-        (Operation::Cycle, [&pulse[..], &["Judging"]].concat()),
+        (Operation::Reset, [&pulse[..], &["Observing"]].concat()),
+        (Operation::Cycle, [&pulse[..], &["Observing"]].concat()),
     ]
     .into();
     for (operation, own) in own {

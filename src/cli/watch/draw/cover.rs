@@ -67,7 +67,7 @@ fn question(view: &View, frame: &mut Frame, screen: Rect, asked: &mut Confirmati
         .max(screen.width.min(40));
     let inner = usize::from(width.saturating_sub(4));
     let lines: Vec<String> = asked.lines(inner).iter().map(|line| plain(line)).collect();
-    let word = asked.deed.act().word();
+    let word = asked.action.act().word();
     // The frame, a blank line, what to type, what was typed.
     let beside = 5;
     let wanted = u16::try_from(lines.len())

@@ -18,15 +18,15 @@ use uuid::Uuid;
 
 /// See the head of this file.
 #[derive(Default)]
-pub(super) struct Leaving {
+pub(super) struct RemovedNodes {
     /// BMCs whose sessions are being closed, and until when that may take.
     closing: Vec<(Bmc, Instant)>,
     /// What is remembered of nodes that are configured no more.
     memories: BTreeMap<Uuid, Memory>,
 }
 
-impl Leaving {
-    /// When [`Leaving::handle_timeout`] has to be called.
+impl RemovedNodes {
+    /// When [`RemovedNodes::handle_timeout`] has to be called.
     pub(super) fn next(&self) -> Option<Instant> {
         let next = |(bmc, until): &(Bmc, Instant)| {
             let timeout = bmc.poll_timeout();

@@ -6,7 +6,7 @@ use crate::rack::call::Call;
 
 /// A change that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deed {
+pub struct AuditAction {
     /// The nodes, folded: as named by who asked, until the rack has found which are meant. `None`
     /// where it is the rack, or what a task or batch has.
     pub nodes: Option<String>,
@@ -16,9 +16,9 @@ pub struct Deed {
 /// What `call` is meant to change.
 ///
 /// The bytes of a raw command are left out: some of them set passwords.
-pub fn deed(call: &Call) -> Option<Deed> {
+pub fn audit_action(call: &Call) -> Option<AuditAction> {
     let of = |node: &str, what: String| {
-        Some(Deed {
+        Some(AuditAction {
             nodes: Some(node.to_owned()),
             what,
         })
@@ -29,7 +29,7 @@ pub fn deed(call: &Call) -> Option<Deed> {
             node, operation, ..
         } => of(node, operation.to_string()),
         Call::InjectNmi { node, .. } => of(node, "inject nmi".to_owned()),
-        Call::Control { control, .. } => Some(Deed {
+        Call::Control { control, .. } => Some(AuditAction {
             nodes: None,
             what: control.name().to_owned(),
         }),
@@ -40,7 +40,7 @@ pub fn deed(call: &Call) -> Option<Deed> {
                 format!("{}{dry}", request.operation),
             )
         }
-        Call::ControlBatch { control, nodes, .. } => Some(Deed {
+        Call::ControlBatch { control, nodes, .. } => Some(AuditAction {
             nodes: Some(nodeset::fold(nodes)).filter(|nodes| !nodes.is_empty()),
             what: control.name().to_owned(),
         }),
@@ -48,11 +48,11 @@ pub fn deed(call: &Call) -> Option<Deed> {
             let what = if hold.is_some() { "set" } else { "end" };
             of(node, format!("{what} maintenance"))
         }
-        Call::Pause { .. } => Some(Deed {
+        Call::Pause { .. } => Some(AuditAction {
             nodes: None,
             what: "pause".to_owned(),
         }),
-        Call::Release { .. } => Some(Deed {
+        Call::Release { .. } => Some(AuditAction {
             nodes: None,
             what: "release".to_owned(),
         }),
@@ -86,10 +86,10 @@ mod tests {
             options: PowerOptions::default(),
             who: Who::default(),
         };
-        let found = deed(&call).expect("a change");
+        let found = audit_action(&call).expect("a change");
         assert_eq!(found.nodes.as_deref(), Some("r1n01"));
         assert_eq!(found.what, "soft power off");
-        assert_eq!(deed(&Call::Look(Look::Nodes)), None);
+        assert_eq!(audit_action(&Call::Look(Look::Nodes)), None);
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
             who: Who::default(),
         };
         assert_eq!(
-            deed(&call).expect("a change").what,
+            audit_action(&call).expect("a change").what,
             "raw command 47h of network function 06h, unit 0, 8 bytes"
         );
     }

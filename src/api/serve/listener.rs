@@ -1,7 +1,7 @@
 //! The kinds of listeners: how a connection comes in, what is said before HTTP begins, and how one
 //! too many is sent away.
 
-use super::guard::HalfClosed;
+use super::write_timeout::HalfClosed;
 use super::{Context, Later, Peer};
 use crate::api::dispatch::Frame;
 use crate::api::fault::Fault;
