@@ -80,12 +80,16 @@ impl Waits {
         events: &Events,
     ) -> Vec<(CallId, Result<Answer, Refused>)> {
         let (mut answers, mut more) = (Vec::new(), false);
+        let mut batches = 0;
         self.waiting.retain(|wait| {
+            let of_batch = matches!(wait.what, Awaited::Batch(_));
+            let enough = answers.len() >= ANSWERS_AT_ONCE;
             // A daemon that stops has no next turn: it answers everybody now.
-            if answers.len() >= ANSWERS_AT_ONCE && !all {
+            if (enough || (of_batch && batches >= BATCHES_AT_ONCE)) && !all {
                 more = true;
                 return true;
             }
+            batches += usize::from(of_batch);
             let anyhow = all || wait.until <= rack.at.now;
             let answer = told(&wait.what, anyhow, rack, events);
             let waits = answer.is_none();
@@ -99,6 +103,10 @@ impl Waits {
 
 /// How many of those who wait are answered in one turn. The answer of a large batch is a megabyte.
 const ANSWERS_AT_ONCE: usize = 8;
+
+/// How many of them are told of a batch as it is: with what its nodes refused that is megabytes,
+/// until it is on its way to the client.
+const BATCHES_AT_ONCE: usize = 1;
 
 /// The answer, where there is one already or `anyhow`.
 pub(super) fn told(
