@@ -2,7 +2,7 @@
 //! them: what leaves, when, and what orders come to. With cipher suite 2, whose packets can be read
 //! without keys.
 
-use rackbmcd::bmc::vocabulary::{Order, OrderId, Report};
+use rackbmcd::bmc::vocabulary::{Order, OrderId, Report, Route};
 use rackbmcd::bmc::{Bmc, PresenceAnswer, Purpose, Settings};
 use rackbmcd::entropy::Seeded;
 use rackbmcd::ipmi::message::{self, Checksums};
@@ -344,6 +344,35 @@ fn a_late_answer_to_a_soft_off_counts_and_a_late_refusal_is_noted_only() {
         let noted = |(_, text): &(Instant, String)| text.contains("answered late");
         assert!(room.bmc.failures().any(noted), "refused: {refused}");
         assert_eq!(room.requests(CHASSIS_CONTROL).len(), 1);
+    }
+}
+
+#[test]
+fn an_order_that_has_left_without_an_answer_is_not_called_unsent_when_everything_stops() {
+    let raw = || Order::Raw {
+        net_fn: 0x30,
+        lun: 0,
+        command: 0x01,
+        data: vec![],
+        route: Route::Direct,
+    };
+    let mut room = Room::new();
+    room.submit(Order::ReadPower, Purpose::Task);
+    room.run_for(secs(1));
+    room.far.mood_mut().silent_sessions = true;
+    let (left, waits) = (
+        room.submit(raw(), Purpose::Aside),
+        room.submit(raw(), Purpose::Aside),
+    );
+    room.run_for(secs(1));
+    room.bmc
+        .stop("the daemon is shutting down", room.now, &mut room.entropy);
+    room.run_for(secs(1));
+    for (order, delivery) in [(left, Delivery::Unknown), (waits, Delivery::NotSent)] {
+        let [Report::Unanswered(silence)] = room.reports_of(order)[..] else {
+            panic!("{:?}", room.reports);
+        };
+        assert_eq!(silence.delivery, delivery, "{order:?}");
     }
 }
 

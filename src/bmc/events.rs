@@ -13,7 +13,7 @@ use super::{Bmc, translate};
 use crate::entropy::Entropy;
 use crate::ipmi::CompletionCode;
 use crate::model::{Delivery, Trouble};
-use crate::session::{Event, OpenError, Opened, RequestId};
+use crate::session::{Event, Fifo, OpenError, Opened, RequestId};
 use crate::time::Instant;
 
 impl Bmc {
@@ -219,6 +219,11 @@ impl Bmc {
             self.session.withdraw(current.request);
             jobs.insert(0, current.job);
         }
+        self.refuse(jobs, trouble, text);
+    }
+
+    /// These orders end, and each hears whether something of it may have arrived.
+    pub(super) fn refuse(&mut self, jobs: Fifo<Job>, trouble: Trouble, text: &str) {
         for job in jobs {
             let delivery = match job.sent {
                 true => Delivery::Unknown,

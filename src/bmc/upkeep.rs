@@ -4,7 +4,6 @@
 
 use super::pace::Turn;
 use super::queue::{Job, Purpose};
-use super::report::not_sent;
 use super::{Bmc, translate};
 use crate::entropy::Entropy;
 use crate::model::{Trouble, counted};
@@ -17,17 +16,15 @@ impl Bmc {
     /// session is closed once the order under way has its report.
     pub fn stop(&mut self, why: &'static str, now: Instant, entropy: &mut dyn Entropy) {
         self.quits = Some(why);
-        for waiting in self.queue.take_all() {
-            self.report(waiting.id, not_sent(Trouble::Busy, why));
-        }
-        if let Some(current) = self
-            .current
-            // An order that may have arrived is waited for: only its answer says what became of it.
-            .take_if(|current| !current.job.acts() || !current.job.sent)
+        let mut jobs = self.queue.take_all();
+        let current = self.current.as_ref();
+        // An order that may have arrived is waited for: only its answer says what became of it.
+        if current.is_some_and(|current| !current.job.acts() || !current.job.sent)
+            && let Some(job) = self.take_current_back(now)
         {
-            self.session.withdraw(current.request);
-            self.report(current.job.id, not_sent(Trouble::Busy, why));
+            jobs.insert(0, job);
         }
+        self.refuse(jobs, Trouble::Busy, why);
         if !self.is_open() && self.current.is_none() {
             // A handshake that may take a minute is not waited for.
             self.session.close(now, entropy);
