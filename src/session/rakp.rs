@@ -375,6 +375,8 @@ impl Handshake {
         if accepted.algorithms != suite.algorithms() {
             // No silent downgrade: what the BMC chose is used only where it is configured.
             let (asked, got) = (suite.algorithms().to_string(), accepted.algorithms);
+            // Nobody goes on with it, but the BMC has made a session for it (rule 10).
+            ctx.memory.ledger.leaves_half_open(ctx.now);
             self.leave_log_in(ctx);
             if let Some(suite) = self.plan.pop_front() {
                 self.evidence.push(format!(

@@ -298,6 +298,8 @@ fn a_downgrade_alone_is_an_error_with_its_name() {
         world.events()[..],
         [Event::OpenFailed(OpenError::Downgrade { .. })]
     ));
+    // The BMC has made a session for it, which counts until it is forgotten.
+    assert_eq!(world.session.left_behind(world.now), 1);
 }
 
 #[test]
