@@ -69,10 +69,13 @@ impl Session {
 
     /// Leaves an open session with one datagram.
     pub(super) fn part(&mut self, mut open: Open, now: Instant, entropy: &mut dyn Entropy) {
+        let gone = open.link.is_gone();
         if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
+            if !gone {
+                self.memory.ledger.leaves_untold(now);
+            }
             return;
         }
-        let gone = open.link.is_gone();
         let datagram = open.link.farewell(now, entropy);
         self.transmits.push_back(Transmit::upkeep(datagram));
         // A session that the BMC has forgotten takes no place there.
@@ -113,6 +116,7 @@ impl Session {
                     self.unanswered(exchange, UnansweredReason::Closed);
                 }
                 if open.has_reset && self.has(Quirk::NoCloseAfterReset) {
+                    self.memory.ledger.leaves_untold(now);
                     self.events.push_back(Event::Closed);
                 } else {
                     self.phase = Phase::ToClose {

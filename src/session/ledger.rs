@@ -93,6 +93,13 @@ impl Ledger {
         });
     }
 
+    /// A session is given up without a word, because its BMC would answer none: it keeps the
+    /// session until its time is over.
+    pub(super) fn leaves_untold(&mut self, now: Instant) {
+        self.expire(HALF_OPEN, now);
+        self.inherits(now + SESSION_LIFE);
+    }
+
     /// An earlier life of the daemon may have left one, which the BMC forgets until then.
     pub(super) fn inherits(&mut self, until: Instant) {
         self.left.push(Left { until, link: None });
