@@ -162,3 +162,23 @@ fn events_of_a_task_say_what_it_has_come_to_and_not_its_whole_record() {
         .and_then(|event| event.task.as_ref());
     assert_eq!(last.expect("there are some").version, version);
 }
+
+#[test]
+fn a_turn_answers_eight_of_those_who_wait_and_the_next_turn_the_next_eight() {
+    let mut world = World::new(77, 1);
+    world.run_for(secs(2));
+    let until = world.now + secs(1);
+    for _ in 0..20 {
+        world.ask(Call::Events {
+            since: None,
+            nodes: vec![],
+            wait: secs(1),
+            limit: 10,
+        });
+    }
+    let told = [8, 8, 4, 0].map(|_| {
+        world.rack().handle_timeout(until);
+        std::iter::from_fn(|| world.rack().poll_answer()).count()
+    });
+    assert_eq!(told, [8, 8, 4, 0]);
+}

@@ -334,8 +334,7 @@ impl Rack {
         let alive = self.clock.alive(now);
         self.ledger
             .heartbeat(self.tasks.count_active() > 0, alive, at);
-        self.finish(at);
-        self.answer_waits(false, at);
+        self.end_turn(true, at);
     }
 
     /// What is older than history is kept is forgotten: entries of all nodes, ended tasks, nodes

@@ -25,6 +25,11 @@ use crate::power::Refusal;
 impl Rack {
     /// The last part of every input: who may begin now begins, and who waited hears of it.
     pub(super) fn finish(&mut self, at: Moment) {
+        self.end_turn(false, at);
+    }
+
+    /// The same; who waits is looked at without news as well where `anyhow`, but once in any case.
+    pub(super) fn end_turn(&mut self, anyhow: bool, at: Moment) {
         self.give_up_hanging(at);
         // A node in line has no timer of its own: whoever frees a place has to wake it.
         while let Some(node) = self.log_ins.next() {
@@ -56,7 +61,7 @@ impl Rack {
         let keep = self.settings.history_keep;
         self.tasks.forget_surplus(keep, at, &mut self.ledger);
         self.turned = at.now;
-        let due = self.outbox.waits.is_due(at.now);
+        let due = anyhow || self.outbox.waits.is_due(at.now);
         // `|` and not `||`: to ask is to take the news, so that each is asked in every turn.
         if self.outbox.has_news() | self.sweeps.has_news() | due {
             self.answer_waits(false, at);
