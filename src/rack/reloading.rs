@@ -103,6 +103,8 @@ impl Rack {
         let entropy = &mut *self.entropy;
         let (inventory, removed) = (&mut self.inventory, &mut self.removed);
         reload::take_out(id, inventory, removed, &mut self.ledger, at, entropy);
+        // A log-in under way ends with its node, and nobody would say so later.
+        self.log_ins.note(id, None, at.now);
         for (open, delivery) in looks {
             self.end_side_order(&open, Change::Gone, delivery, at);
         }
