@@ -292,7 +292,8 @@ impl Gate {
         // Outside the permit, its beginning is all that is waited for.
         let held = (self.permission.is_open() && !self.held.is_empty()).then_some(self.next_wire);
         // Where all places are taken, the end of one is waited for, and no time.
-        let waiting = (self.permission.held() && self.waits_for_time()).then_some(self.next_order);
+        let waits = self.permission.held() && self.waits_for_time() && !self.is_still();
+        let waiting = waits.then_some(self.next_order);
         let permit = self.permission.next();
         let apart = self.apart.iter().filter(|_| !self.is_still());
         let apart = apart.map(|waits| waits.from).min();

@@ -186,7 +186,7 @@ pub(super) fn give_turns(
             set_timer(node, inventory, tasks);
         }
     }
-    while let Some(order) = gate.permission.next_kept(at.now).filter(|_| !still) {
+    while !still && let Some(order) = gate.permission.next_kept(at.now) {
         let node = ledger.get(order).map(|open| open.node);
         if write_ahead(order, inventory, tasks, ledger, at)
             && let Some(node) = node
@@ -195,10 +195,10 @@ pub(super) fn give_turns(
         }
     }
     count_places(tasks, ledger, gate);
-    while let Some(order) = gate.next_turn(at.now) {
+    while !still && let Some(order) = gate.next_turn(at.now) {
         let node = ledger.get(order).map(|open| open.node);
         // An order that was taken back in between leaves its turn to the next one.
-        if !still && write_ahead(order, inventory, tasks, ledger, at) {
+        if write_ahead(order, inventory, tasks, ledger, at) {
             gate.turn_taken(at.now);
             node.into_iter()
                 .for_each(|node| set_timer(node, inventory, tasks));
