@@ -66,9 +66,4 @@ impl PayloadType {
             other => Self::Other(other),
         }
     }
-
-    /// Whether it belongs to session set-up: session id 0, sequence 0, never sealed.
-    pub fn is_setup(self) -> bool {
-        (0x10..=0x15).contains(&self.number())
-    }
 }

@@ -13,16 +13,6 @@ pub struct Response {
     pub guid: [u8; 16],
 }
 
-impl Response {
-    /// The GUID with the most significant byte first, as people write it. Some BMCs send it that
-    /// way already.
-    pub fn reversed(&self) -> [u8; 16] {
-        let mut bytes = self.guid;
-        bytes.reverse();
-        bytes
-    }
-}
-
 impl Wire for Response {
     fn encode(&self) -> Vec<u8> {
         self.guid.to_vec()
