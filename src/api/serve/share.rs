@@ -160,7 +160,9 @@ impl Unwritten {
     }
 
     /// Counts the bytes of an answer.
-    pub(super) fn count(&self, bytes: Vec<u8>) -> Counted {
+    pub(super) fn count(&self, mut bytes: Vec<u8>) -> Counted {
+        // Text that grew has room for up to as much again.
+        bytes.shrink_to_fit();
         self.0.fetch_add(bytes.len(), Ordering::Relaxed);
         Counted {
             bytes,
@@ -289,6 +291,14 @@ mod tests {
         }
         assert_eq!(held.len(), 16);
         assert!(!unwritten.refuses(1000));
+        let mut grown = Vec::with_capacity(1024 * 1024);
+        grown.push(0);
+        let grown = unwritten.count(grown);
+        assert!(
+            grown.bytes.capacity() < 1024,
+            "what is counted is all that it takes"
+        );
+        drop(grown);
         held.pop();
         assert!(!unwritten.refuses(1024 * 1024));
     }
