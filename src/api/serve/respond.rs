@@ -87,13 +87,7 @@ pub(super) async fn respond(
         let public = route::is_public(&head.method, row);
         let peer = enter(&connection, public, &head.headers).await?;
         record.known = peer.is_known();
-        record.audit.who = Who {
-            name: peer.name(),
-            uid: peer.uid,
-            gid: peer.gid,
-            pid: peer.pid,
-            request: id.clone(),
-        };
+        record.audit.who = asker(&peer, &id);
         record.expect(&head.method, row);
         let (body, _room) = read_body(body, &connection, &peer).await?;
         let names = Names::default();
@@ -168,6 +162,17 @@ pub(super) async fn respond(
     let handover = Handover::new(with_head(response, (), true), streaming);
     connection.handover.replace(Some(handover));
     Err(HandedOver)
+}
+
+/// Who asks, as the audit trail remembers it.
+fn asker(peer: &Peer, id: &str) -> Who {
+    Who {
+        name: peer.name(),
+        uid: peer.uid,
+        gid: peer.gid,
+        pid: peer.pid,
+        request: id.to_owned(),
+    }
 }
 
 /// The head and body to answer with, and what follows them.
