@@ -46,7 +46,7 @@ struct Group(PathBuf);
 
 impl Group {
     /// `None` where the kernel gives none.
-    fn new() -> Option<Group> {
+    fn new() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/mounts").ok()?;
         let mounted = |wanted: &dyn Fn(&[&str]) -> bool| {
             let mut lines = mounts
@@ -62,7 +62,7 @@ impl Group {
         let second = mounted(&|line| line[2] == "cgroup2");
         let choices = [(first, "memory.limit_in_bytes"), (second, "memory.max")];
         choices.into_iter().find_map(|(root, key)| {
-            let group = Group(root?.join(&name));
+            let group = Self(root?.join(&name));
             fs::create_dir(&group.0).ok()?;
             fs::write(group.0.join(key), LIMIT.to_string()).ok()?;
             for swap in ["memory.swappiness", "memory.swap.max"] {
@@ -91,7 +91,7 @@ pub(crate) struct Attacked {
 impl Attacked {
     /// Starts the daemon of `bed` in the memory that it may have. It is to answer `promptly`.
     pub(crate) fn start(bed: Bed, promptly: Duration) -> Self {
-        let mut attacked = Attacked {
+        let mut attacked = Self {
             bed,
             promptly,
             group: Group::new(),
