@@ -188,7 +188,6 @@ impl TaskRecord {
             sequence,
             admitted: true,
             ahead: None,
-            foresight: None,
             resuming: self.resuming,
             returning: self.returning,
             nmi_call: None,

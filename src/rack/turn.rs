@@ -435,21 +435,15 @@ impl Rack {
             let Some(node) = task.node.filter(|_| task.admitted && !busy) else {
                 break;
             };
-            let put_down = ahead::put_down(task);
-            let number = put_down.unwrap_or_else(|| self.ledger.next_id());
-            let Some(wanted) = task.sequence.poll_order(number) else {
+            let Some(order) = task.sequence.poll_order(self.ledger.next_id()) else {
                 break;
             };
             let leads = task.sequence.leads_to_change();
-            let order = put_down.unwrap_or_else(|| self.ledger.take_id());
-            let owner = Owner::Task(id);
-            self.ledger.enter_as(order, node, owner, wanted, leads);
+            let order = self
+                .ledger
+                .enter_leading(node, Owner::Task(id), order, leads);
             if self.ledger.unwritten_of(id).is_none() {
                 // What only reads has nothing to be written ahead (rule 1).
-                self.submit(order, at);
-            } else if put_down.is_some() && self.gate.permission.holds(at.now) {
-                // It is durable already, with the task (rule 1).
-                self.ledger.note_put_down(order);
                 self.submit(order, at);
             } else {
                 let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
@@ -465,7 +459,7 @@ impl Rack {
         match parked {
             Parked::Order(order) => self.release_order(order, at),
             Parked::Admit(tasks, call, reply) => {
-                admission::admit(tasks, &mut self.tasks, &mut self.ledger, at);
+                admission::admit(tasks, &mut self.tasks);
                 self.reply(call, &reply, at);
             }
             Parked::Reply(call, reply) => self.reply(call, &reply, at),
@@ -727,8 +721,6 @@ impl Rack {
         let (ledger, entropy) = (&mut self.ledger, &mut *self.entropy);
         ahead::ask(id, tasks, inventory, ledger, &self.gate, at.now, entropy);
         self.settle_task(id, at);
-        let (tasks, ledger) = (&mut self.tasks, &mut self.ledger);
-        ahead::foresee(id, tasks, &self.inventory, ledger, &self.gate);
     }
 
     pub(super) fn submit(&mut self, order: OrderId, at: Moment) {

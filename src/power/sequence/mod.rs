@@ -6,7 +6,6 @@ mod boot;
 mod clock;
 mod controls;
 mod evidence;
-mod foreseen;
 mod knowledge;
 mod level;
 mod nmi;
