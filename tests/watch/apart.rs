@@ -22,9 +22,13 @@ impl Watch {
             let Some(batch) = seen.batch.filter(|_| running && seen.turn.is_none()) else {
                 continue;
             };
-            if waits_for_stagger(id, world) {
-                self.turns.insert(id, order);
-                continue;
+            match turn_of(id, world) {
+                Turn::Had => {}
+                Turn::Waits => {
+                    self.turns.insert(id, order);
+                    continue;
+                }
+                Turn::TakenBack => continue,
             }
             let stagger = self.batches.get(&batch).map(|batch| batch.stagger);
             let others = self.tasks.values().filter(|seen| seen.batch == Some(batch));
@@ -58,14 +62,28 @@ impl Watch {
     }
 }
 
-/// So the task says.
-fn waits_for_stagger(id: TaskId, world: &mut World) -> bool {
+/// What a task says of the turn of its order.
+enum Turn {
+    Waits,
+    Had,
+    /// The order was taken back before it left, as when the daemon stops: it has no turn.
+    TakenBack,
+}
+
+fn turn_of(id: TaskId, world: &mut World) -> Turn {
     if !world.is_running() {
-        return false;
+        return Turn::Had;
     }
     let call = world.ask(Call::Look(Look::Task(id)));
-    match world.take_answer(call) {
-        Some(Ok(Answer::Task(view))) => view.phase.ends_with("the stagger of its batch"),
-        _ => false,
+    let Some(Ok(Answer::Task(view))) = world.take_answer(call) else {
+        return Turn::Had;
+    };
+    if view.phase.ends_with("the stagger of its batch") {
+        return Turn::Waits;
+    }
+    let mut orders = view.orders.iter().rev();
+    match orders.find(|order| order.changes_power) {
+        Some(order) if order.answer.is_some() && !order.left => Turn::TakenBack,
+        Some(_) | None => Turn::Had,
     }
 }
