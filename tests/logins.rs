@@ -169,7 +169,12 @@ fn a_stop_does_not_wait_for_a_handshake() {
 fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepted() {
     let mut world = World::new(8, 2);
     world.run_for(secs(30));
-    let [old, new] = ["n01", "n99"].map(rackbmcd::sim::guid_of);
+    let mut old = rackbmcd::sim::guid_of("n01");
+    // People write it with the most significant byte first; BMCs send that one last (§20.8).
+    old.reverse();
+    let written = uuid::Uuid::from_u128(0xe53d_9c7c_616d_48db_9dc2_2683_7ee0_ec20);
+    let mut new = written.into_bytes();
+    new.reverse();
     let task = {
         world.mood("n01").os = rackbmcd::sim::OsMood::Hangs;
         world.start_task("n01", Operation::SoftPowerOff, PowerOptions::default())
@@ -186,7 +191,15 @@ fn a_bmc_that_is_another_one_than_before_gets_no_power_order_until_it_is_accepte
     let off = world.start_task("n02", Operation::PowerOff, PowerOptions::default());
     world.run_task(off, secs(60));
     let guids = world.bmc_change("n01").expect("told");
-    assert_eq!((guids.was.into_bytes(), guids.is.into_bytes()), (old, new));
+    assert_eq!((guids.was.into_bytes(), guids.is), (old, written));
+    let Ok(Answer::Explanation(explained)) = world.call(Call::Look(Look::Explain(name(0)))) else {
+        panic!("it is explained");
+    };
+    let mut facts = explained.facts.iter();
+    assert!(
+        facts.any(|fact| fact.text == written.to_string()),
+        "{explained:#?}"
+    );
     assert_eq!((guids.maker_was, guids.maker_is), (Some(0), Some(674)));
     let address = Some(world::address(0).to_string());
     assert_eq!(

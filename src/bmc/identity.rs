@@ -10,6 +10,7 @@ use super::address::Resolution;
 use super::doubt::Doubt;
 use super::queue::Job;
 use super::report::not_sent;
+use crate::ipmi::guid;
 use crate::model::{BmcChange, Identity, Trouble};
 use crate::time::Instant;
 use std::net::SocketAddr;
@@ -114,6 +115,12 @@ fn telling(bytes: [u8; 16]) -> Option<Uuid> {
     (!empty && !counts_by(1, &bytes)).then(|| Uuid::from_bytes(bytes))
 }
 
+/// What is remembered of a GUID are its bytes as RAKP 2 had them, in whichever order that BMC sends
+/// them; people are shown what the machine itself says it is called (as `rackbmc bmc info` shows it).
+pub fn as_written(guid: Uuid) -> Uuid {
+    Uuid::from_bytes(guid::as_written(guid.into_bytes()))
+}
+
 /// Whether each byte is the one before and so much more.
 fn counts_by(step: u8, bytes: &[u8; 16]) -> bool {
     bytes.is_sorted_by(|a, b| a.checked_add(step) == Some(*b))
@@ -140,7 +147,10 @@ impl Bmc {
         if known.unstable && !before.unstable {
             self.note(
                 now,
-                format!("its GUID goes back and forth ({guid}): it is ignored from now on"),
+                format!(
+                    "its GUID goes back and forth ({}): it is ignored from now on",
+                    as_written(guid)
+                ),
             );
         } else if known.changed && !before.changed {
             self.tell_change(now);
@@ -182,7 +192,8 @@ impl Bmc {
         self.shared.clone().or_else(|| self.other_bmc())
     }
 
-    /// The GUID of the BMC that was logged in to last, where it tells BMCs apart.
+    /// The GUID of the BMC that was logged in to last, byte by byte as it came, where it tells BMCs
+    /// apart.
     pub fn present_guid(&self) -> Option<Uuid> {
         self.knowledge.identity.present()
     }
@@ -211,10 +222,11 @@ impl Bmc {
         self.change_in_words().filter(|_| alarmed)
     }
 
-    /// The GUIDs that it had and has, where these differ.
+    /// The GUIDs that it had and has, as people write them, where these differ.
     pub fn guids(&self) -> Option<(Uuid, Uuid)> {
         let known = &self.knowledge.identity;
-        known.guid.zip(known.other).filter(|_| known.changed)
+        let both = known.guid.zip(known.other).filter(|_| known.changed);
+        both.map(|(was, is)| (as_written(was), as_written(is)))
     }
 
     /// The GUID, maker and address of the BMC that was there and of the one that is, where these
@@ -254,14 +266,15 @@ impl Bmc {
         }
     }
 
-    /// A person says that the BMC with this GUID shall be the node's. Whether it is the one that is
-    /// there.
+    /// A person says that the BMC with this GUID, as people write it, shall be the node's. Whether
+    /// it is the one that is there.
     pub fn accept_guid(&mut self, guid: Uuid) -> bool {
         let there = self.guids().is_some_and(|(_, new)| new == guid);
-        if there {
-            self.learn().identity.accept(guid);
+        let found = self.knowledge.identity.other.filter(|_| there);
+        if let Some(found) = found {
+            self.learn().identity.accept(found);
         }
-        there
+        found.is_some()
     }
 
     /// Whether the next order must not leave because the BMC is another one; all that change the

@@ -3,6 +3,7 @@
 use super::clock::Moment;
 use super::node::Node;
 use super::views::Snapshot;
+use crate::bmc::identity::as_written;
 use crate::bmc::{Listed, PresenceAnswer};
 use crate::model::{Explanation, Fact, Failure, Trace, Trouble};
 use crate::time::{Instant, WallTime};
@@ -100,7 +101,7 @@ fn log_in(node: &Node) -> Vec<Fact> {
         fact("privilege level", node.bmc.level_in_words()),
     ];
     if let Some(guid) = node.bmc.knowledge().identity.guid {
-        facts.push(fact("GUID", guid.to_string()));
+        facts.push(fact("GUID", as_written(guid).to_string()));
     }
     if node.bmc.knowledge().identity.unstable {
         let text = "its GUID went back and forth at this address: it does not tell who is there, and is ignored";

@@ -10,6 +10,7 @@ use super::inventory::{Inventory, NodeId, Shared};
 use super::node::{Effect, Node};
 use super::tasks::Tasks;
 use crate::bmc::Lock;
+use crate::bmc::identity::as_written;
 use crate::entropy::Entropy;
 use crate::model::{HistoryKind, Identity, TaskId, TaskState, Who};
 use uuid::Uuid;
@@ -171,6 +172,7 @@ fn same(node: &Node, shared: Shared) -> String {
             format!("its BMC is at {address}, as is that of")
         }
         (Shared::Guid, _, Some(guid)) => {
+            let guid = as_written(guid);
             format!("its BMC has the GUID {guid}, as has that of")
         }
         (Shared::Address | Shared::Guid, _, _) => "its BMC is that of".to_owned(),
