@@ -229,6 +229,15 @@ pub(super) fn superseded(phase: Phase, why: &str, knowledge: &mut Knowledge) -> 
         phase => {
             knowledge.remark(format!("not watched any longer, because {why}"));
             match phase {
+                // Where its BMC has not answered for a while, nobody knows that the state is there
+                // yet: that is no success.
+                Phase::Watching { .. } | Phase::SoftWaiting { .. } if !knowledge.is_fresh() => {
+                    let state = match knowledge.changing_handed() {
+                        true => TaskState::Aborted,
+                        false => TaskState::Cancelled,
+                    };
+                    knowledge.end(state, false, &knowledge.not_confirmed())
+                }
                 Phase::Watching { leg, seen, .. } => {
                     level::reached(leg, seen.unwrap_or(age), knowledge)
                 }

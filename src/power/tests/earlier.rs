@@ -61,6 +61,35 @@ fn an_on_is_sent_and_watched_for_a_minute_while_an_operating_system_may_still_go
 }
 
 #[test]
+fn a_watch_that_another_request_ends_is_a_success_only_where_the_state_was_read_a_moment_ago() {
+    for (deaf, state, words) in [
+        (false, TaskState::Succeeded, "on now; the power off of"),
+        (
+            true,
+            TaskState::Aborted,
+            "and nothing was read since: unknown whether it stayed so",
+        ),
+    ] {
+        let before = earlier("power off", &[Power::Off], 60);
+        let mut world = after(before, Operation::PowerOn, Power::On);
+        world.run_for(secs(2));
+        if deaf {
+            // The machine goes off and nobody can see it.
+            world.machine.deaf = vec![(world.now, world.now + secs(60))];
+            world.machine.press(Power::Off, world.now);
+        }
+        world.run_for(secs(6));
+        assert!(world.sequence.only_watches());
+        let why = "alice asked for power cycle";
+        world.sequence.supersede(why, world.now);
+        let outcome = world.outcome();
+        assert_eq!(outcome.state, state, "{}", outcome.text);
+        assert!(outcome.text.contains(words), "{}", outcome.text);
+        assert!(outcome.text.contains(why), "{}", outcome.text);
+    }
+}
+
+#[test]
 fn several_orders_of_the_same_minute_are_said_once() {
     let mut world = after(late_soft(), Operation::PowerOn, Power::On);
     let settings = Settings {
