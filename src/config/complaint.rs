@@ -160,29 +160,14 @@ pub(super) fn closest<'c>(
     choices: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
     let allowed = (typed.chars().count() / 3).max(1);
+    // Without regard to case.
+    let typed = typed.to_lowercase();
+    let distance = |choice: &str| strsim::levenshtein(&typed, &choice.to_lowercase());
     let best = choices
         .into_iter()
-        .map(|choice| (distance(typed, choice), choice))
+        .map(|choice| (distance(choice), choice))
         .min()?;
     (best.0 <= allowed).then_some(best.1)
-}
-
-/// How many letters must be put in, taken out or changed to make one word of the other, without
-/// regard to case.
-fn distance(a: &str, b: &str) -> usize {
-    let lower = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
-    let (a, b) = (lower(a), lower(b));
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
