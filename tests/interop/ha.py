@@ -42,6 +42,24 @@ def judge(c, hosts, sim, traffics):
     print(f"     {taken} tasks, {len(events)} orders, {tenures} tenures")
 
 
+def people(hosts, nodes):
+    """Two who ask for changes of power until they are judged, each of other nodes."""
+    traffics = [Traffic(hosts, nodes[place::2], place) for place in range(2)]
+    for traffic in traffics:
+        traffic.start()
+    return traffics
+
+
+def apart(inside, *defaults):
+    """The program in namespaces of its own. What follows the path of etcd are numbers, with defaults."""
+    program, etcd, *numbers = sys.argv
+    if numbers[-1:] == ["inside"]:
+        return inside(etcd, *map(int, numbers[:-1]))
+    numbers += [str(number) for number in defaults[len(numbers):]]
+    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", "--mount-proc", "--fork", "--pid", "--kill-child",
+                          sys.executable, program, etcd, *numbers, "inside"])
+
+
 def at_the_start(c, hosts, members):
     a, b = hosts
     done = a.run("--check-etcd")
@@ -362,9 +380,7 @@ def inside(etcd):
         at_the_start(c, hosts, [member])
         names = [name for name, _, _ in sim.nodes]
         # The last one is for what is asked twice.
-        traffics = [Traffic(hosts, names[place:-1:2], place) for place in range(2)]
-        for traffic in traffics:
-            traffic.start()
+        traffics = people(hosts, names[:-1])
         time.sleep(3)
         print(f"     handed over after {handed_over(c, hosts, sim):.2f} s")
         time.sleep(3)
@@ -391,7 +407,4 @@ def inside(etcd):
 
 
 if __name__ == "__main__":
-    if sys.argv[2:] == ["inside"]:
-        inside(sys.argv[1])
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", "--mount-proc", "--fork", "--pid", "--kill-child",
-                          sys.executable, __file__, sys.argv[1], "inside"])
+    apart(inside)

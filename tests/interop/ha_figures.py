@@ -6,17 +6,15 @@ to one. Takes a quarter of an hour and is no stage: its output belongs into docs
 """
 import http.client
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 
 from daemon import BIN
 from bed import Bed, Checks, until
-from ha import begins, judge, other
-from pair import CHANGING, Etcd, Host, Net, Sim, Traffic, leader, owner_of, sh
+from ha import apart, begins, judge, other, people
+from pair import CHANGING, Etcd, Host, Net, Sim, leader, owner_of, sh
 
 
 class Talk(http.client.HTTPConnection):
@@ -147,9 +145,7 @@ def inside(etcd, count):
         steps(c, hosts)
         hand_overs(c, hosts, 20)
         names = [name for name, _, _ in sim.nodes]
-        traffics = [Traffic(hosts, names[place::2], place) for place in range(2)]
-        for traffic in traffics:
-            traffic.start()
+        traffics = people(hosts, names)
         fail_overs(c, hosts, members, sim, count, False)
         fail_overs(c, hosts, members, sim, max(1, count // 4), True)
         needless(c, hosts, members)
@@ -158,7 +154,4 @@ def inside(etcd, count):
 
 
 if __name__ == "__main__":
-    if sys.argv[-1] == "inside":
-        inside(sys.argv[1], int(sys.argv[2]))
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", "--mount-proc", "--fork", "--pid", "--kill-child",
-                          sys.executable, __file__, sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "20", "inside"])
+    apart(inside, 20)

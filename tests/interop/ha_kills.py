@@ -5,15 +5,13 @@ what they had asked for. Takes about ten seconds a death and is no stage of its 
     python3 tests/interop/ha_kills.py DIR/usr/bin/etcd [HOW MANY DEATHS]
 """
 import collections
-import os
 import random
-import sys
 import time
 
 from daemon import BIN
 from bed import Bed, Checks, until
-from ha import begins, judge, other
-from pair import Etcd, Host, Net, Sim, Traffic, owner_of
+from ha import apart, begins, judge, other, people
+from pair import Etcd, Host, Net, Sim, owner_of
 
 
 def die(dice, hosts):
@@ -42,9 +40,7 @@ def inside(etcd, count):
             host.start()
         owner_of(hosts)
         names = [name for name, _, _ in sim.nodes]
-        traffics = [Traffic(hosts, names[place::2], place) for place in range(2)]
-        for traffic in traffics:
-            traffic.start()
+        traffics = people(hosts, names)
         dice, died = random.Random(count), collections.Counter()
         for number in range(count):
             died[die(dice, hosts)] += 1
@@ -58,7 +54,4 @@ def inside(etcd, count):
 
 
 if __name__ == "__main__":
-    if sys.argv[-1] == "inside":
-        inside(sys.argv[1], int(sys.argv[2]))
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", "--mount-proc", "--fork", "--pid", "--kill-child",
-                          sys.executable, __file__, sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "100", "inside"])
+    apart(inside, 100)
