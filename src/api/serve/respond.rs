@@ -123,11 +123,7 @@ pub(super) async fn respond(
         }
     }
     .await;
-    let refused = outcome.as_ref().err();
-    record.audit.error = refused.map(|fault| fault.lasting().to_owned());
-    if let Err(fault) = &outcome {
-        record.audit.nodes = fault.node().map(str::to_owned);
-    }
+    record.end(outcome.as_ref().err());
     frame.stale = record.noted.stale.take();
     let (mut response, mut stream) = framed(&frame, outcome);
     record.audit.status = response.status.as_u16();
@@ -143,21 +139,15 @@ pub(super) async fn respond(
     let bytes = Bytes::from_owner(unwritten.count(body));
     let Some((text, stream, ticket)) = stream else {
         turn.end();
-        return Ok(with_head(
-            response,
-            Either::Left(Full::new(bytes)),
-            doubtful,
-        ));
+        let whole = Either::Left(Full::new(bytes));
+        return Ok(with_head(response, whole, doubtful));
     };
     let text = unwritten.count(text.into_bytes());
     turn.end();
     let streaming = Streaming::new(text, stream, ticket, turn, connection.clone());
     if !fresh {
-        return Ok(with_head(
-            response,
-            Either::Right(streaming.body()),
-            doubtful,
-        ));
+        let chunks = Either::Right(streaming.body());
+        return Ok(with_head(response, chunks, doubtful));
     }
     let handover = Handover::new(with_head(response, (), true), streaming);
     connection.handover.replace(Some(handover));
@@ -257,6 +247,14 @@ impl Record {
                 ..self.audit.clone()
             };
             self.noted.expected.replace(Some(expected));
+        }
+    }
+
+    /// The handler has ended: what it refused, if it did.
+    fn end(&mut self, refused: Option<&Fault>) {
+        self.audit.error = refused.map(|fault| fault.lasting().to_owned());
+        if let Some(fault) = refused {
+            self.audit.nodes = fault.node().map(str::to_owned);
         }
     }
 
