@@ -88,37 +88,10 @@ pub(super) fn judge(
     // Unknown (U, as Nagios has it) as long as one was never read.
     let mut oldest = Some(Duration::ZERO);
     for node in nodes {
-        let ours = ours(node);
-        let reading_age = ours.reading.as_ref().map(|reading| reading.age);
+        let reading_age = ours(node).reading.as_ref().map(|reading| reading.age);
         oldest = oldest.zip(reading_age).map(|(oldest, age)| oldest.max(age));
         let old = reading_age.is_none_or(|age| age > args.max_age);
-        let trouble = ours.bmc.trouble.as_ref();
-        let fault = match trouble {
-            // What it leads to says less.
-            Some(Word::Known(Trouble::Locked)) => trouble.map(Word::<Trouble>::words),
-            _ => {
-                let own = ours.fault.as_ref().map(Word::to_string);
-                own.or(trouble.map(Word::<Trouble>::words))
-            }
-        };
-        let found = if held(node).is_some() {
-            Some((Nagios::Warning, "in maintenance".to_owned()))
-        } else if let Some(fault) = fault {
-            Some((Nagios::Critical, fault))
-        } else if node.power_state == PowerState::Error {
-            let read = ours.reading.as_ref();
-            let read = read.map(|reading| format!(", read as {}", reading.power_state));
-            Some((
-                Nagios::Critical,
-                format!("error{}", read.unwrap_or_default()),
-            ))
-        } else if old {
-            Some((Nagios::Warning, "reading too old".to_owned()))
-        } else if expected.is_some_and(|expected| expected != node.power_state) {
-            Some((Nagios::Critical, node.power_state.to_string()))
-        } else {
-            None
-        };
+        let found = judge_node(node, expected, old);
         if let Some((how, what)) = found {
             let group = wrong.entry((std::cmp::Reverse(how), what)).or_default();
             group.push(select::name(node));
@@ -159,6 +132,36 @@ pub(super) fn judge(
         oldest.map_or("U".to_owned(), |age| format!("{:.0}s", age.as_secs_f64())),
     );
     (verdict, line)
+}
+
+/// What is wrong with one node. `old` says that its reading is missing or older than allowed.
+fn judge_node(node: &Node, expected: Option<PowerState>, old: bool) -> Option<(Nagios, String)> {
+    let ours = ours(node);
+    let trouble = ours.bmc.trouble.as_ref();
+    let fault = match trouble {
+        // What it leads to says less.
+        Some(Word::Known(Trouble::Locked)) => trouble.map(Word::<Trouble>::words),
+        _ => {
+            let own = ours.fault.as_ref().map(Word::to_string);
+            own.or(trouble.map(Word::<Trouble>::words))
+        }
+    };
+    if held(node).is_some() {
+        Some((Nagios::Warning, "in maintenance".to_owned()))
+    } else if let Some(fault) = fault {
+        Some((Nagios::Critical, fault))
+    } else if node.power_state == PowerState::Error {
+        let read = ours.reading.as_ref();
+        let read = read.map(|reading| format!(", read as {}", reading.power_state));
+        let text = format!("error{}", read.unwrap_or_default());
+        Some((Nagios::Critical, text))
+    } else if old {
+        Some((Nagios::Warning, "reading too old".to_owned()))
+    } else if expected.is_some_and(|expected| expected != node.power_state) {
+        Some((Nagios::Critical, node.power_state.to_string()))
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
