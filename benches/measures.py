@@ -274,7 +274,7 @@ def put_to_wire(target="power off", row="", nodes=256, singly=24):
             running(Daemon(bed, sim, QUIET, KEPT)) as (daemon,):
         daemon.until_known(nodes)
         time.sleep(1)
-        tap = Tap()
+        tap = Tap(answers=False)
         ours, theirs = [], []
         for name, port in list(zip(names(nodes), sim.ports))[:singly]:
             tap.seen()
@@ -309,7 +309,7 @@ def aborts(nodes=250, rounds=4):
             running(Daemon(bed, sim, QUIET, KEPT)) as (daemon,):
         daemon.until_known(nodes)
         time.sleep(1)
-        tap = Tap()
+        tap = Tap(answers=False)
         for number in range(rounds):
             answered = {}
             for place, (name, port) in enumerate(zip(names(nodes), sim.ports)):
