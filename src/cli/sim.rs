@@ -85,8 +85,9 @@ pub fn serve(plans: Vec<NodePlan>, seed: u64) -> io::Result<Served> {
                 let node = drive(socket, address, rack, nudged, started);
                 executor.spawn(node).detach();
             }
-            // Told to stop, or the handle is gone: both end the thread.
-            let _ = future::block_on(executor.run(stopped.recv()));
+            // Told to stop, or the handle is gone: both end the thread. It waits for the sockets
+            // itself: each datagram would wake two threads, one after the other.
+            let _ = async_io::block_on(executor.run(stopped.recv()));
         })?;
     Ok(Served {
         nodes,
