@@ -189,9 +189,13 @@ fn so_is_one_that_comes_late_and_leaves_it_off_for_a_second() {
 
 /// Asks for a power off and does not wait for the answer.
 fn ask_off(world: &mut World) -> CallId {
+    ask_for(world, Operation::PowerOff)
+}
+
+fn ask_for(world: &mut World, operation: Operation) -> CallId {
     world.ask(Call::Start {
         node: "n01".into(),
-        operation: Operation::PowerOff,
+        operation,
         options: PowerOptions::default(),
         who: who(),
     })
@@ -214,16 +218,34 @@ fn under_way(world: &mut World) -> Task {
 
 #[test]
 fn the_first_reading_leaves_beside_the_writing_of_the_record() {
-    // A disk that is slower than the BMC, and one that is quicker: nothing is waited for twice.
-    for (commit, longest) in [(millis(30), millis(71)), (millis(5), millis(36))] {
+    // A disk that is slower than the BMC, and one that is quicker: nothing is waited for twice. A
+    // power off of a machine that is known to be on has one commit with its task; an order to a
+    // machine that is off has one of its own.
+    let (soft, hard, on) = (
+        Operation::SoftPowerOff,
+        Operation::PowerOff,
+        Operation::PowerOn,
+    );
+    for (operation, order, commits, commit, longest) in [
+        (soft, ChassisOrder::Soft, 1, millis(30), millis(41)),
+        (soft, ChassisOrder::Soft, 1, millis(5), millis(31)),
+        (hard, ChassisOrder::Off, 1, millis(30), millis(41)),
+        (hard, ChassisOrder::Off, 1, millis(5), millis(31)),
+        (on, ChassisOrder::On, 2, millis(30), millis(71)),
+        (on, ChassisOrder::On, 2, millis(5), millis(36)),
+    ] {
         let mut world = obedient(|_| {});
+        if operation == on {
+            done(&mut world, hard);
+            world.run_for(secs(4));
+        }
         world.commit_takes = commit;
         let asked = world.now;
         let before = world.left.len();
-        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+        let task = world.start_task("n01", operation, PowerOptions::default());
         world.run_for(millis(200));
-        let arrived = carried_out(&mut world, ChassisOrder::Off) - asked;
-        assert!(arrived <= longest, "{commit:?}: {arrived:?}");
+        let arrived = carried_out(&mut world, order) - asked;
+        assert!(arrived <= longest, "{operation}, {commit:?}: {arrived:?}");
         let orders = world.task(task).orders;
         let first: Vec<_> = orders.iter().take(2).collect();
         assert!(
@@ -233,10 +255,177 @@ fn the_first_reading_leaves_beside_the_writing_of_the_record() {
         let left = &world.left[before..];
         assert_eq!(left[0].at, asked, "the reading did not wait for the disk");
         assert!(
-            left[1].at >= asked + commit + commit,
-            "the order waited for the task's record and for its own"
+            left[1].at >= asked + commit * commits,
+            "the order waited for what has to be durable"
         );
     }
+}
+
+/// A BMC that answers after 200 ms, on a disk that takes 5 ms: the reading is on its way for long.
+fn with_a_slow_line() -> World {
+    let mut world = obedient(|world| {
+        let line = Conditions {
+            delay: millis(100),
+            ..Conditions::default()
+        };
+        world.link("n01", line);
+    });
+    world.commit_takes = millis(5);
+    world
+}
+
+#[test]
+fn a_power_off_that_was_put_down_before_its_reading_came_is_given_by_the_next_life() {
+    // A soft one may have been seen by the operating system, for all that the next life knows.
+    for (operation, order, within) in [
+        (Operation::PowerOff, ChassisOrder::Off, secs(30)),
+        (Operation::SoftPowerOff, ChassisOrder::Soft, secs(90)),
+    ] {
+        for crash_after in [millis(1), millis(6), millis(50), millis(199)] {
+            let mut world = with_a_slow_line();
+            ask_for(&mut world, operation);
+            world.run_for(crash_after);
+            assert_eq!(world.executed("n01", order), 0);
+            world.crash();
+            world.run_for(secs(1));
+            world.start();
+            world.run_for(within);
+            // Before its first commit nobody heard of it.
+            let remembered = crash_after > millis(5);
+            let given = world.executed("n01", order);
+            assert_eq!(given, usize::from(remembered), "{crash_after:?}");
+            assert_eq!(world.is_on("n01"), !remembered);
+        }
+    }
+}
+
+#[test]
+fn a_power_off_that_was_put_down_is_not_given_after_a_control_and_no_life_knows_of_it() {
+    let moments = [millis(0), millis(1), millis(6), millis(150)];
+    let operations = [
+        Operation::PowerOff,
+        Operation::Reboot,
+        Operation::SoftPowerOff,
+        Operation::SoftReboot,
+    ];
+    let controls = [
+        Control::Abort,
+        Control::Cancel,
+        Control::Rollback,
+        Control::Suspend,
+    ];
+    for (operation, control, after) in operations
+        .iter()
+        .flat_map(|operation| controls.map(|control| (*operation, control)))
+        .flat_map(|(operation, control)| moments.map(|after| (operation, control, after)))
+    {
+        let told = format!("{operation}, {control} after {after:?}");
+        let mut world = with_a_slow_line();
+        ask_for(&mut world, operation);
+        world.run_for(after);
+        let task = under_way(&mut world).id;
+        world.control(task, control).unwrap();
+        for life in 0..2 {
+            world.run_for(secs(5));
+            for order in [ChassisOrder::Off, ChassisOrder::Soft, ChassisOrder::On] {
+                assert_eq!(world.executed("n01", order), 0, "{told}, life {life}");
+            }
+            let view = world.task(task);
+            let mut orders = view.orders.iter();
+            let changing = orders.find(|order| order.changes_power);
+            assert!(changing.is_none(), "{told}, life {life}: {changing:?}");
+            assert_eq!(view.ended, control != Control::Suspend, "{told}");
+            world.crash();
+            world.start();
+        }
+        if control == Control::Suspend {
+            // What the machine did at the start was read after that, and is where it goes back to.
+            world.control(task, Control::Resume).unwrap();
+            world.run_for(secs(2));
+            world.control(task, Control::Rollback).unwrap();
+            let view = world.run_task(task, secs(900));
+            assert_eq!(view.state, TaskState::RolledBack, "{told}: {view:?}");
+            assert!(world.is_on("n01"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_stops_puts_no_power_off_down_that_it_will_not_give() {
+    for (operation, order) in [
+        (Operation::PowerOff, ChassisOrder::Off),
+        (Operation::SoftPowerOff, ChassisOrder::Soft),
+    ] {
+        let mut world = with_a_slow_line();
+        let call = ask_for(&mut world, operation);
+        world.run_for(millis(6));
+        let Some(Ok(Answer::Task(task))) = world.take_answer(call) else {
+            panic!("it is durable");
+        };
+        let now = world.now;
+        world.rack().stop(now);
+        world.run_for(secs(1));
+        world.crash();
+        world.start();
+        // Soon: for all that the next life knows, no operating system was asked for anything.
+        world.run_for(secs(5));
+        assert_eq!(world.executed("n01", order), 1, "{operation}");
+        let orders = world.task(task.id).orders;
+        let changing = orders.iter().filter(|order| order.changes_power);
+        assert_eq!(changing.count(), 1, "{orders:?}");
+    }
+}
+
+#[test]
+fn a_power_off_that_was_put_down_does_not_leave_for_a_machine_that_is_off() {
+    for crashes in [false, true] {
+        let mut world = with_a_slow_line();
+        let now = world.now;
+        // It goes down before the reading is there.
+        world.mood("n01").os = OsMood::ObeysAfter(millis(50));
+        world.bmc("n01").press_power_button(now);
+        let call = ask_off(&mut world);
+        world.run_for(millis(50));
+        let Some(Ok(Answer::Task(task))) = world.take_answer(call) else {
+            panic!("it is durable");
+        };
+        if crashes {
+            world.crash();
+            world.start();
+        }
+        let task = world.run_task(task.id, secs(60));
+        assert_eq!(task.state, TaskState::Succeeded);
+        assert_eq!(world.executed("n01", ChassisOrder::Off), 0, "{task:?}");
+        // Nobody has read what the machine did before.
+        let read = task
+            .orders
+            .iter()
+            .any(|order| order.order.starts_with("read"));
+        assert!(read, "{task:?}");
+    }
+}
+
+#[test]
+fn a_power_off_that_is_kept_back_is_put_down_without_its_order() {
+    let mut world = with_a_slow_line();
+    let call = ask_off(&mut world);
+    world.run_for(millis(1));
+    world.ask(Call::Pause {
+        reason: "a leak".into(),
+        who: who(),
+    });
+    world.run_for(millis(50));
+    let Some(Ok(Answer::Task(task))) = world.take_answer(call) else {
+        panic!("it is durable");
+    };
+    world.crash();
+    world.start();
+    world.run_for(secs(5));
+    let task = world.task(task.id);
+    assert!(
+        task.orders.iter().all(|order| !order.changes_power),
+        "{task:?}"
+    );
 }
 
 #[test]

@@ -4,16 +4,22 @@
 //! Functions over the parts that they touch.
 
 use super::call::CallId;
+use super::clock::Moment;
 use super::inventory::Inventory;
 use super::ledger::{Ledger, Parked, Reply};
 use super::tasks::Tasks;
 use crate::model::TaskId;
 
 /// The first record of the tasks is durable: they may begin when their turn comes.
-pub(super) fn admit(ids: Vec<TaskId>, tasks: &mut Tasks) {
+pub(super) fn admit(ids: Vec<TaskId>, tasks: &mut Tasks, ledger: &mut Ledger, at: Moment) {
     for id in ids {
-        if let Some(task) = tasks.get_mut(id) {
-            task.admitted = true;
+        let Some(task) = tasks.get_mut(id) else {
+            continue;
+        };
+        task.admitted = true;
+        // What was put down with it holds no longer than it begins at once.
+        if task.foresight.is_some() {
+            tasks.save(id, ledger, at);
         }
     }
 }

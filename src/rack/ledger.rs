@@ -177,22 +177,30 @@ impl Ledger {
         self.next = self.next.max(used.0 + 1);
     }
 
-    /// Enters an order; it has not been handed to anybody.
-    pub(super) fn enter(&mut self, node: NodeId, owner: Owner, order: Order) -> OrderId {
-        self.enter_leading(node, owner, order, false)
+    /// The number of an order that enters now, or later.
+    pub(super) fn take_id(&mut self) -> OrderId {
+        let id = self.next_id();
+        self.next += 1;
+        id
     }
 
-    /// Where it leads, an order that changes power may follow as soon as its task knows what this
-    /// one brings.
-    pub(super) fn enter_leading(
+    /// Enters an order; it has not been handed to anybody.
+    pub(super) fn enter(&mut self, node: NodeId, owner: Owner, order: Order) -> OrderId {
+        let id = self.take_id();
+        self.enter_as(id, node, owner, order, false);
+        id
+    }
+
+    /// Under the number that was taken for it. Where it leads, an order that changes power may
+    /// follow as soon as its task knows what this one brings.
+    pub(super) fn enter_as(
         &mut self,
+        id: OrderId,
         node: NodeId,
         owner: Owner,
         order: Order,
         leads: bool,
-    ) -> OrderId {
-        let id = self.next_id();
-        self.next += 1;
+    ) {
         let stage = if order.acts() {
             Stage::Unwritten
         } else {
@@ -214,7 +222,6 @@ impl Ledger {
                 leads,
             },
         );
-        id
     }
 
     pub(super) fn get(&self, id: OrderId) -> Option<&Open> {
@@ -285,6 +292,14 @@ impl Ledger {
         put_down(self);
         self.journal.park(Parked::Order(id));
         true
+    }
+
+    /// What is to be remembered of an order is durable already: see `ahead`.
+    pub(super) fn note_put_down(&mut self, id: OrderId) {
+        let open = self.open.get_mut(&id);
+        if let Some(open) = open.filter(|open| open.stage == Stage::Unwritten) {
+            open.stage = Stage::Journaled;
+        }
     }
 
     /// Hands an order to its BMC: one that changes nothing, or one of which the journal said that

@@ -567,6 +567,7 @@ impl Rack {
         // Before the sessions close: the record of each task is to say
         // whether its order has left (rule 3).
         for task in self.tasks.active_ids() {
+            ahead::foresee_no_more(task, &mut self.tasks);
             self.take_back_unsent(task, at);
         }
         for id in self.inventory.ids() {

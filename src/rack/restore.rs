@@ -188,6 +188,7 @@ impl TaskRecord {
             sequence,
             admitted: true,
             ahead: None,
+            foresight: None,
             resuming: self.resuming,
             returning: self.returning,
             nmi_call: None,

@@ -1,6 +1,6 @@
 //! A task: a sequence with its identity, and what the journal keeps of it.
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Foresight};
 use super::call::{CallId, Refused};
 use super::clock::Moment;
 use super::gate::Turn;
@@ -12,7 +12,7 @@ use crate::model::{
     self, BatchId, Control, Delivery, ENDS_KEPT, Operation, Power, Short, Target, TaskId,
     TaskState, Trouble, Who, after_state, state_and_phase,
 };
-use crate::power::{Refusal, RefusalKind, Sequence};
+use crate::power::{Refusal, RefusalKind, Sequence, SequenceRecord};
 use crate::time::{Instant, WallTime};
 use std::time::Duration;
 use uuid::Uuid;
@@ -37,6 +37,8 @@ pub(super) struct Task {
     /// Whether it had its turn in the stagger of its batch: with its first order that changes
     /// power.
     pub(super) had_turn: bool,
+    /// What that reading will bring, as far as is known, and what was put down for that.
+    pub(super) foresight: Option<Foresight>,
     /// What was journaled last: compared to see whether there is something new.
     pub(super) journaled: Option<Milestone>,
 }
@@ -134,6 +136,7 @@ impl Task {
             nmi_call: None,
             ahead: None,
             had_turn: false,
+            foresight: None,
             journaled: None,
         }
     }
@@ -433,15 +436,24 @@ impl Task {
     /// What the journal keeps of it. `unsent` is the order that it gave and that certainly has not
     /// left.
     pub(super) fn record(&mut self, unsent: Option<OrderId>, at: Moment) -> TaskRecord {
+        let sequence = self.sequence.record(at.now);
+        TaskRecord {
+            unsent,
+            ..self.record_with(sequence, at)
+        }
+    }
+
+    /// The same with this of its sequence.
+    pub(super) fn record_with(&self, sequence: SequenceRecord, at: Moment) -> TaskRecord {
         TaskRecord {
             identity: self.identity.clone(),
-            sequence: self.sequence.record(at.now),
+            sequence,
             written_at: at.wall,
             // Patience over a crash is counted by the clock of this life, which nobody can set.
             written: Some(at.stamp()),
             resuming: self.resuming.clone(),
             returning: self.returning.clone(),
-            unsent,
+            unsent: None,
         }
     }
 

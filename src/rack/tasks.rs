@@ -6,6 +6,7 @@
 
 mod forgetting;
 
+use super::ahead;
 use super::batch::{Batch, Slots};
 use super::call::Refused;
 use super::clock::Moment;
@@ -243,7 +244,9 @@ impl Tasks {
         for id in ledger.take_promises() {
             if let Some(task) = self.get_mut(id) {
                 task.leave_out_controls(active);
-                let record = stored::task(task.record(ledger.unwritten_of(id), at));
+                let foreseen = ahead::record(task, at);
+                let record = foreseen.unwrap_or_else(|| task.record(ledger.unwritten_of(id), at));
+                let record = stored::task(record);
                 ledger.journal.fill(Table::Tasks, id.to_string(), record);
             }
         }

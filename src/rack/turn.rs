@@ -435,15 +435,21 @@ impl Rack {
             let Some(node) = task.node.filter(|_| task.admitted && !busy) else {
                 break;
             };
-            let Some(order) = task.sequence.poll_order(self.ledger.next_id()) else {
+            let put_down = ahead::put_down(task);
+            let number = put_down.unwrap_or_else(|| self.ledger.next_id());
+            let Some(wanted) = task.sequence.poll_order(number) else {
                 break;
             };
             let leads = task.sequence.leads_to_change();
-            let order = self
-                .ledger
-                .enter_leading(node, Owner::Task(id), order, leads);
+            let order = put_down.unwrap_or_else(|| self.ledger.take_id());
+            let owner = Owner::Task(id);
+            self.ledger.enter_as(order, node, owner, wanted, leads);
             if self.ledger.unwritten_of(id).is_none() {
                 // What only reads has nothing to be written ahead (rule 1).
+                self.submit(order, at);
+            } else if put_down.is_some() && self.gate.permission.holds(at.now) {
+                // It is durable already, with the task (rule 1).
+                self.ledger.note_put_down(order);
                 self.submit(order, at);
             } else {
                 let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
@@ -459,7 +465,7 @@ impl Rack {
         match parked {
             Parked::Order(order) => self.release_order(order, at),
             Parked::Admit(tasks, call, reply) => {
-                admission::admit(tasks, &mut self.tasks);
+                admission::admit(tasks, &mut self.tasks, &mut self.ledger, at);
                 self.reply(call, &reply, at);
             }
             Parked::Reply(call, reply) => self.reply(call, &reply, at),
@@ -575,6 +581,9 @@ impl Rack {
         let version = task.identity.version;
         let suspended = task.state() == TaskState::Suspended;
         let (node, ahead) = (task.node, task.ahead.take());
+        // What the task was put down with is not given any more, and the record of this control
+        // says so.
+        task.foresight = None;
         // The early reading is taken back: a task that goes on later looks for itself.
         if let Some(ahead) = ahead {
             self.withdraw(ahead.order, at);
@@ -721,6 +730,8 @@ impl Rack {
         let (ledger, entropy) = (&mut self.ledger, &mut *self.entropy);
         ahead::ask(id, tasks, inventory, ledger, &self.gate, at.now, entropy);
         self.settle_task(id, at);
+        let (tasks, ledger) = (&mut self.tasks, &mut self.ledger);
+        ahead::foresee(id, tasks, &self.inventory, ledger, &self.gate);
     }
 
     pub(super) fn submit(&mut self, order: OrderId, at: Moment) {

@@ -311,9 +311,13 @@ impl Watch {
             seen.durable = Some(sequence.state());
             seen.durable_resuming = record.resuming.is_some() || record.returning.is_some();
         }
-        for sent in sequence.sent() {
-            if let Some(issued) = self.issued.get_mut(&sent.id) {
-                issued.durable = true;
+        let sent: BTreeSet<OrderId> = sequence.sent().iter().map(|sent| sent.id).collect();
+        let of_task = |issued: &Issued| issued.task == record.identity.id;
+        for (id, issued) in &mut self.issued {
+            // An order that is in the record no more, and has not left, must not leave any more; the
+            // next life knows nothing of it, and may use its number for another.
+            if of_task(issued) && issued.first_left.is_none() {
+                issued.durable = sent.contains(id);
             }
         }
     }

@@ -6,6 +6,7 @@ mod boot;
 mod clock;
 mod controls;
 mod evidence;
+mod foreseen;
 mod knowledge;
 mod level;
 mod nmi;
