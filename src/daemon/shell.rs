@@ -95,6 +95,8 @@ struct Shell {
     sending: Sending,
     /// Taken away at the end, so that the journal's thread ends.
     journal: Option<Sender<Batch>>,
+    /// What goes to it next, at once.
+    batches: Vec<Batch>,
     last_ticket: u64,
     /// When what nobody waits for is written.
     write_at: Option<Instant>,
@@ -247,6 +249,7 @@ impl Shell {
                     if let Ok(asked) = asked.try_recv() {
                         self.drain();
                         self.ask(asked);
+                        self.hand_over_batches();
                     }
                 }
                 Turn::Asked(next) => {
@@ -258,6 +261,8 @@ impl Shell {
                         let Some(next) = next else { break };
                         alone = self.ask(next);
                     }
+                    // The disk works beside what follows.
+                    self.hand_over_batches();
                     if !asked.is_empty() {
                         self.drain();
                         smol::future::yield_now().await;
@@ -282,6 +287,7 @@ impl Shell {
         while let Ok(audit) = audits.try_recv() {
             self.record(audit);
         }
+        self.hand_over_batches();
         self.journal = None;
         match self.mistake.take() {
             None => Ok(()),
@@ -403,6 +409,7 @@ impl Shell {
     fn drain(&mut self) {
         self.send();
         self.put_down();
+        self.hand_over_batches();
         self.look_for_surplus();
         self.begin_looks();
         for (call, answer) in std::mem::take(&mut self.answers) {
@@ -477,10 +484,19 @@ impl Shell {
         due
     }
 
-    fn remember(&self, ticket: u64, writes: Vec<Write>) {
+    fn remember(&mut self, ticket: u64, writes: Vec<Write>) {
+        self.batches.push(Batch { ticket, writes });
+    }
+
+    /// Hands what is to be written to the journal's thread. What callers who are taken together lead
+    /// to goes together: else the first of them alone would keep the disk busy while the others come.
+    fn hand_over_batches(&mut self) {
+        let batches = std::mem::take(&mut self.batches);
         let Some(journal) = &self.journal else { return };
-        if journal.try_send(Batch { ticket, writes }).is_err() {
-            log::error!("the journal's thread is gone");
+        for batch in batches {
+            if journal.try_send(batch).is_err() {
+                log::error!("the journal's thread is gone");
+            }
         }
     }
 

@@ -86,6 +86,7 @@ pub(in crate::daemon) async fn run(
         post,
         sending: Sending::new(sockets, Spread::new(configuration.rack.packets_per_ms)),
         journal: Some(journal),
+        batches: Vec::new(),
         last_ticket: 0,
         write_at: None,
         records: Records::new(trail, configuration.daemon.audit_limit()),
