@@ -206,14 +206,17 @@ impl Members {
             None => Connection::open(way).await.map_err(silent)?,
         };
         let asked = self.http(way, request);
-        let (status, body) = connection
+        let answer = connection
             .exchange(asked, ANSWER_LIMIT)
             .await
             .map_err(silent)?;
         if connection.is_open() {
             self.0.idle.borrow_mut().push((way.clone(), connection));
         }
-        request.read(status.as_u16(), &String::from_utf8_lossy(&body))
+        request.read(
+            answer.status().as_u16(),
+            &String::from_utf8_lossy(answer.body()),
+        )
     }
 
     fn take_idle(&self, way: &Place) -> Option<Connection> {

@@ -7,7 +7,7 @@
 pub mod trust;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -157,14 +157,13 @@ impl Connection {
         &mut self,
         request: Request<Full<Bytes>>,
         limit: usize,
-    ) -> Result<(StatusCode, Bytes), Fault> {
+    ) -> Result<Response<Bytes>, Fault> {
         let (sender, trust) = (&mut self.sender, self.trust.as_ref());
         let answer = async move {
-            let response = respond(sender, trust, request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), limit).collect().await;
+            let (head, body) = respond(sender, trust, request).await?.into_parts();
+            let body = Limited::new(body, limit).collect().await;
             let body = body.map_err(|e| in_the_middle(&*e))?;
-            Ok((status, body.to_bytes()))
+            Ok(Response::from_parts(head, body.to_bytes()))
         };
         let answer = answer.or(self.driver.drive()).await;
         answer.map_err(|fault| self.known(fault))
@@ -205,7 +204,7 @@ async fn respond(
     sender: &mut SendRequest<Full<Bytes>>,
     trust: Option<&Trust>,
     request: Request<Full<Bytes>>,
-) -> Result<http::Response<Incoming>, Fault> {
+) -> Result<Response<Incoming>, Fault> {
     let broken = |error: hyper::Error| {
         if let Some(why) = trust.and_then(|trust| trust.in_words(&error)) {
             return Fault::NotTrusted(why);

@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY_THERE: Duration = Duration::from_secs(3);
 /// So long another host may take to have the rack that one had which does not answer.
 const TAKEN_OVER: Duration = Duration::from_secs(30);
+/// A daemon that has too much to do, and says so, is asked again for so long.
+const CROWDED: Duration = Duration::from_secs(20);
 /// Between two rounds of asking the hosts.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// No answer of the daemon is larger: 256 nodes with all their orders stay far below.
@@ -375,17 +377,32 @@ async fn text_of_one(
     wait: Duration,
 ) -> Result<String, Miss> {
     let limit = PATIENCE + wait;
-    let answer = exchange(way, method.clone(), path, body);
-    let timeout = async {
-        smol::Timer::after(limit).await;
-        Err(Miss::Asked(Failure::Timeout {
-            what: format!("{}: {method} {path}", way.endpoint().name()),
-            after: limit,
-        }))
-    };
-    let (status, text) = answer.or(timeout).await?;
-    if status.is_client_error() || status.is_server_error() {
+    let began = Instant::now();
+    loop {
+        let answer = exchange(way, method.clone(), path, body);
+        let timeout = async {
+            smol::Timer::after(limit).await;
+            Err(Miss::Asked(Failure::Timeout {
+                what: format!("{}: {method} {path}", way.endpoint().name()),
+                after: limit,
+            }))
+        };
+        let Said {
+            status,
+            again_after,
+            text,
+        } = answer.or(timeout).await?;
+        if !status.is_client_error() && !status.is_server_error() {
+            return Ok(text);
+        }
         let refusal = refusal(status, &text);
+        // A daemon that has too much to do has done nothing of it, and says when to ask again.
+        if let Some(pause) = again_after.filter(|_| refusal.kind == ErrorKind::Crowded)
+            && began.elapsed() + pause < CROWDED
+        {
+            smol::Timer::after(pause).await;
+            continue;
+        }
         let elsewhere = refusal.kind == ErrorKind::Moved;
         let failure = Failure::Refused(refusal);
         return Err(match elsewhere {
@@ -393,7 +410,14 @@ async fn text_of_one(
             false => Miss::Asked(failure),
         });
     }
-    Ok(text)
+}
+
+/// What a host said.
+struct Said {
+    status: StatusCode,
+    /// In how long it wants to be asked again.
+    again_after: Option<Duration>,
+    text: String,
 }
 
 async fn exchange(
@@ -401,7 +425,7 @@ async fn exchange(
     method: Method,
     path: &str,
     body: Option<&Value>,
-) -> Result<(StatusCode, String), Miss> {
+) -> Result<Said, Miss> {
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -456,8 +480,14 @@ async fn exchange(
     let opened = Connection::open(&place).or(late).await;
     let mut connection = opened.map_err(|fault| Miss::NotHere(trouble(endpoint, fault)))?;
     let answer = connection.exchange(request, BODY_LIMIT).await;
-    let (status, body) = answer.map_err(|fault| Miss::Asked(trouble(endpoint, fault)))?;
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    let answer = answer.map_err(|fault| Miss::Asked(trouble(endpoint, fault)))?;
+    let again_after = answer.headers().get(http::header::RETRY_AFTER);
+    let again_after = again_after.and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok(Said {
+        status: answer.status(),
+        again_after: again_after.map(Duration::from_secs),
+        text: String::from_utf8_lossy(answer.body()).into_owned(),
+    })
 }
 
 fn trouble(endpoint: &Endpoint, fault: Fault) -> Failure {

@@ -495,7 +495,10 @@ fn no_room_for_it(changed: bool) -> Fault {
     if !changed {
         return too_much_unwritten();
     }
-    Fault::crowded(
+    // Without a time after which to ask again: some clients would do so by themselves.
+    Fault::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Crowded,
         "what was asked for was accepted, and its answer is too long beside those that clients do not read: do not ask \
          again, look what came of it",
     )
@@ -643,4 +646,20 @@ async fn put(
         ))
     };
     asking.or(late).or(gone(connection)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fault::Surface;
+
+    #[test]
+    fn who_changed_something_is_not_told_to_ask_for_it_again() {
+        for (changed, told) in [(true, false), (false, true)] {
+            let response = no_room_for_it(changed).response(Surface::Own);
+            assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+            let mut names = response.headers.iter().map(|(name, _)| *name);
+            assert_eq!(names.any(|name| name == "retry-after"), told);
+        }
+    }
 }

@@ -241,3 +241,50 @@ fn credentials_never_print() {
     // RFC 4648 of "admin:secret", by coreutils' base64.
     assert_eq!(credentials.0, "Basic YWRtaW46c2VjcmV0");
 }
+
+#[test]
+fn a_daemon_that_has_too_much_to_do_is_asked_again_when_it_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("a.sock");
+    let there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let way = Way::to(Endpoint::Unix(socket));
+    let daemon = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let crowded = r#"{"error":{"kind":"crowded","message":"the disk is behind"}}"#;
+        let other = r#"{"error":{"kind":"store","message":"the disk is full"}}"#;
+        for (status, again, body) in [
+            ("503 Service Unavailable", "retry-after: 0\r\n", crowded),
+            ("503 Service Unavailable", "retry-after: 0\r\n", crowded),
+            ("200 OK", "", "{}"),
+            // It was done, and must not be asked for again.
+            ("503 Service Unavailable", "", crowded),
+            ("503 Service Unavailable", "retry-after: 0\r\n", other),
+            // Nobody waits for so long.
+            ("503 Service Unavailable", "retry-after: 3600\r\n", crowded),
+        ] {
+            let (mut stream, _) = there.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\n{again}content-length: {length}\r\n\r\n");
+            stream
+                .write_all(format!("{head}{body}").as_bytes())
+                .unwrap();
+        }
+    });
+    let ask = || {
+        let path = "/v1/batches/b/suspend";
+        smol::block_on(request(&way, Method::POST, path, None, Duration::ZERO))
+    };
+    assert!(ask().is_ok());
+    for said in [
+        "the disk is behind",
+        "the disk is full",
+        "the disk is behind",
+    ] {
+        match ask() {
+            Err(Failure::Refused(refusal)) => assert_eq!(refusal.message, said),
+            other => panic!("{other:?}"),
+        }
+    }
+    daemon.join().unwrap();
+}
