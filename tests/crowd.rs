@@ -10,7 +10,7 @@ use daemon::{Bed, DAEMON, Keys, free_tcp, plan};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rackbmcd::sim::Mood;
+use rackbmcd::sim::{ChassisOrder, Mood};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -328,4 +328,88 @@ fn clients_that_do_not_read_their_answers_cost_a_bounded_memory_and_are_let_go()
     });
     assert!(gone, "still there: {}", bed.log());
     bed.is_served(bed.unix());
+}
+
+/// Somebody who asks for details of all nodes again and again, and reads them.
+struct Reader {
+    stream: UnixStream,
+    said: Vec<u8>,
+}
+
+impl Reader {
+    fn new(bed: &Crowded) -> Self {
+        let mut reader = Self {
+            stream: bed.unix(),
+            said: Vec::new(),
+        };
+        reader.ask();
+        reader
+    }
+
+    fn ask(&mut self) {
+        self.said.clear();
+        let request = "GET /v1/nodes/detail HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        self.stream
+            .write_all(request.as_bytes())
+            .expect("it listens");
+    }
+
+    /// Reads what has come. Whether that was the rest of an answer: then it asks again.
+    fn reads(&mut self) -> bool {
+        assert!(
+            !ended(&mut self.stream, &mut self.said),
+            "it was hung up on"
+        );
+        let Some(head) = self.said.windows(4).position(|end| end == b"\r\n\r\n") else {
+            return false;
+        };
+        let text = String::from_utf8_lossy(&self.said[..head]).to_lowercase();
+        let length = text.split("content-length: ").nth(1).expect("a length");
+        let length: usize = length
+            .split("\r\n")
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number");
+        let whole = self.said.len() == head + 4 + length;
+        if whole {
+            self.ask();
+        }
+        whole
+    }
+}
+
+/// Answers that many readers get while an order leaves: on an idle machine some dozens, where each
+/// of them waited in a line with the order before each step, thousands.
+const ANSWERS_MEANWHILE: usize = 2000;
+
+#[test]
+fn orders_leave_in_time_beside_four_hundred_who_read_all_that_there_is() {
+    raise_our_own_limit(2048);
+    let bed = Crowded::new("");
+    let mut readers: Vec<Reader> = (0..400).map(|_| Reader::new(&bed)).collect();
+    let mut round = || {
+        readers
+            .iter_mut()
+            .filter_map(|reader| reader.reads().then_some(()))
+            .count()
+    };
+    let mut answers = 0;
+    while answers < 800 {
+        answers += round();
+    }
+    for number in 1..=NODES {
+        let node = format!("r1n{number:02}");
+        let order = format!(r#"{{"node":"{node}","operation":"power off"}}"#);
+        let asked = bed.bed.send("POST", "/v1/tasks", &order).expect("let in");
+        let mut meanwhile = 0;
+        while bed.bed.count(&node, ChassisOrder::Off) == 0 {
+            meanwhile += round();
+            assert!(
+                meanwhile < ANSWERS_MEANWHILE,
+                "{meanwhile} answers before the order of {node} left; {}",
+                bed.log()
+            );
+        }
+        drop(asked);
+    }
 }
