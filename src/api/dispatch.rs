@@ -320,10 +320,8 @@ impl RequestContext {
     pub async fn batch_id(&self) -> Result<BatchId, Fault> {
         let text = self.param("id");
         if let Some((false, short)) = Short::written(text) {
-            let batches = self.rack.batches().await?;
-            let ids = batches.iter().map(|batch| batch.id);
-            let found = ids.filter(|id| Short::of(*id) == short).collect();
-            return only(text, "batch", found);
+            let found = self.rack.batches(Some(short)).await?;
+            return only(text, "batch", found.iter().map(|batch| batch.id).collect());
         }
         Uuid::try_parse(text).map_err(|_| no_such("batch", text, "that is no id"))
     }

@@ -279,9 +279,9 @@ impl RackHandle {
         self.ask(Call::StartBatch { request, who }).await
     }
 
-    /// All batches, newest first.
-    pub async fn batches(&self) -> Asked<Vec<Batch>> {
-        self.ask(Call::Look(Look::Batches)).await
+    /// Batches, newest first; of this short id alone where there is one.
+    pub async fn batches(&self, short: Option<Short>) -> Asked<Vec<Batch>> {
+        self.ask(Call::Look(Look::Batches { short })).await
     }
 
     pub async fn batch(&self, batch: BatchId) -> Asked<Batch> {

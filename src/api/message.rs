@@ -104,13 +104,17 @@ impl Response {
         self.body.splice(..1, begins);
     }
 
-    /// Its JSON body with indents.
+    /// Its JSON body with indents, where it is not so long that nobody reads it as it is.
     pub(super) fn make_pretty(&mut self) {
-        if self.media_type == Some(JSON) {
+        if self.media_type == Some(JSON) && self.body.len() <= PRETTY_LIMIT {
             self.body = indented(&self.body);
         }
     }
 }
+
+/// The longest body, in bytes, that gets indents: both forms are in memory meanwhile, and that with
+/// indents is half as long again.
+const PRETTY_LIMIT: usize = 4 << 20;
 
 /// JSON of ours with indents. What is megabytes is written once more, and not taken apart into
 /// values first, which would be many times as much.
@@ -482,6 +486,15 @@ mod tests {
             let wanted = serde_json::to_string_pretty(&tree).expect("JSON") + "\n";
             let found = indented(format!("{text}\n").as_bytes());
             assert_eq!(String::from_utf8(found).expect("text"), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_read_gets_no_indents() {
+        for (letters, indents) in [(100, true), (PRETTY_LIMIT, false)] {
+            let mut response = Response::ok(&vec!["x".repeat(letters)]);
+            response.make_pretty();
+            assert_eq!(response.body.starts_with(b"[\n"), indents, "{letters}");
         }
     }
 

@@ -306,10 +306,23 @@ impl Client {
         Ok(list.tasks)
     }
 
-    /// Batches, newest first.
+    /// Batches, newest first, with their nodes.
     pub(super) async fn batches(&self) -> Result<Vec<model::Batch>, Failure> {
         let list: model::BatchList = self.read("/v1/batches", Duration::ZERO).await?;
-        Ok(list.batches)
+        let mut batches = list.batches;
+        for batch in &mut batches {
+            // A list does not have all the nodes of large ones.
+            if batch.nodes_left_out == 0 {
+                continue;
+            }
+            match self.batch(batch.id).await {
+                Ok(whole) => *batch = whole,
+                // Forgotten since.
+                Err(Failure::Refused(refusal)) if refusal.status == 404 => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(batches)
     }
 
     /// One batch as it is.

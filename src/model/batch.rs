@@ -36,6 +36,9 @@ pub struct Batch {
     pub on_failure: Word<OnFailure>,
     /// Every node, in the order of starting.
     pub nodes: Vec<BatchNode>,
+    /// How many nodes are not shown, because the list of batches would be too long: a batch that is
+    /// asked for by its id has them all.
+    pub nodes_left_out: u32,
     /// How many nodes there are in each state.
     pub counts: BTreeMap<String, u32>,
 }
@@ -77,6 +80,14 @@ pub struct BatchNode {
     pub takes_at_most: Option<Duration>,
     /// In a dry run: the orders it would be sent.
     pub plan: Vec<String>,
+}
+
+impl BatchNode {
+    /// How much memory it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = [&self.note, &self.refused].into_iter().flatten();
+        size_of::<Self>() + self.node.len() + texts.map(String::len).sum::<usize>()
+    }
 }
 
 /// How one node of a batch stands: as its task does, or as the look at it found it.

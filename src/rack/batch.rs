@@ -377,6 +377,7 @@ impl Batch {
             stagger: record.stagger,
             on_failure: record.on_failure.into(),
             nodes,
+            nodes_left_out: 0,
             counts,
         }
     }

@@ -243,8 +243,11 @@ pub enum Look {
         limit: usize,
     },
     Task(TaskId),
-    /// All batches that are remembered, newest first.
-    Batches,
+    /// Batches that are remembered, newest first.
+    Batches {
+        /// Of this short id alone.
+        short: Option<Short>,
+    },
     Batch(BatchId),
     /// Is the rack paused, and why.
     Pausing,

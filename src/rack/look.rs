@@ -25,7 +25,7 @@ pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused>
             limit,
         } => Answer::Tasks(rack.tasks_where(node.as_deref(), batch, short, active, limit)?),
         Look::Task(id) => Answer::Task(rack.task(id).ok_or(Refused::NoSuchTask(id))?),
-        Look::Batches => Answer::Batches(rack.batches()),
+        Look::Batches { short } => Answer::Batches(rack.batches(short)),
         Look::Batch(id) => Answer::Batch(rack.batch(id).ok_or(Refused::NoSuchBatch(id))?),
         Look::Pausing => {
             let pause = rack.gate.pause.as_ref();

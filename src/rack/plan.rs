@@ -139,6 +139,7 @@ impl Plan {
             stagger: request.stagger,
             on_failure: request.on_failure.into(),
             nodes,
+            nodes_left_out: 0,
             counts,
         }
     }

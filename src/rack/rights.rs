@@ -105,7 +105,7 @@ impl Call {
                 | Look::Node(_)
                 | Look::Tasks { .. }
                 | Look::Task(_)
-                | Look::Batches
+                | Look::Batches { .. }
                 | Look::Batch(_)
                 | Look::Pausing
                 | Look::Explain(_),

@@ -1,5 +1,6 @@
 //! Snapshots of what there is, for those who ask.
 
+use super::batch::Batch;
 use super::call::{Answer, Refused, SweepId, SweepNews, Taken};
 use super::clock::Moment;
 use super::figures::Figures;
@@ -15,6 +16,23 @@ use super::task::Task;
 use super::tasks::Tasks;
 use crate::model::{self, BatchId, HealthStatus, Short, TaskId};
 use crate::time::WallTime;
+
+/// How long a list has become.
+#[derive(Default)]
+struct Listed(usize);
+
+impl Listed {
+    /// Whether something of so many bytes has its place in the list; the first has in any case.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let first = self.0 == 0;
+        self.0 += bytes;
+        first || self.0 <= LISTED_BYTES
+    }
+}
+
+/// How much memory what a list shows may take, about. As JSON it is up to twice as much, and that has
+/// to find its place among the answers that wait to be written.
+const LISTED_BYTES: usize = 3 << 20;
 
 /// The rack as it is at one moment: to be read, and nothing else.
 #[derive(Clone, Copy)]
@@ -98,7 +116,9 @@ impl Snapshot<'_> {
         };
         // A batch is counted once for all of its tasks, of which there may be thousands.
         let mut rooms = BatchSlots::default();
+        let mut listed = Listed::default();
         let tasks = self.tasks.newest_first().filter(wanted).take(limit);
+        let tasks = tasks.take_while(|task| listed.takes(task.bytes()));
         Ok(tasks.map(|task| self.view_of(task, &mut rooms)).collect())
     }
 
@@ -107,10 +127,19 @@ impl Snapshot<'_> {
         Some(batch.view(&self.settings.name, |task| self.tasks.get(task)))
     }
 
-    pub(super) fn batches(&self) -> Vec<model::Batch> {
-        let batches = self.tasks.batches();
-        let view = |batch: &super::batch::Batch| {
-            batch.view(&self.settings.name, |task| self.tasks.get(task))
+    /// Batches, newest first, of this short id alone where there is one; the older ones without
+    /// their nodes, where that would be a list too long.
+    pub(super) fn batches(&self, short: Option<Short>) -> Vec<model::Batch> {
+        let wanted = |batch: &&Batch| short.is_none_or(|short| Short::of(batch.id()) == short);
+        let batches = self.tasks.batches().filter(wanted);
+        let mut listed = Listed::default();
+        let view = |batch: &Batch| {
+            let mut view = batch.view(&self.settings.name, |task| self.tasks.get(task));
+            if !listed.takes(view.nodes.iter().map(model::BatchNode::bytes).sum()) {
+                let nodes = std::mem::take(&mut view.nodes);
+                view.nodes_left_out = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+            }
+            view
         };
         batches.map(view).collect()
     }
@@ -206,5 +235,74 @@ impl Snapshot<'_> {
             figures.resends += statistics.resends;
         }
         figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::task::UsedControl;
+    use super::super::tests::{at, batch_record, id, secs, task};
+    use super::*;
+    use crate::model::{Control, OnFailure, Operation};
+
+    fn with<T>(tasks: &Tasks, look: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+        let settings = RackSettings::default();
+        look(&Snapshot {
+            settings: &settings,
+            inventory: &Inventory::default(),
+            tasks,
+            sweeps: &Sweeps::default(),
+            gate: &Gate::new(&settings, None, at(0).now),
+            ledger: &Ledger::new(),
+            started: at(0).wall,
+            at: at(100),
+        })
+    }
+
+    #[test]
+    fn a_list_of_batches_over_the_largest_rack_has_the_nodes_of_the_newest_and_counts_the_others() {
+        let mut tasks = Tasks::default();
+        for number in 1..=12 {
+            let record = batch_record(id(number), 0, secs(0), OnFailure::Continue, &[0; 4096]);
+            tasks.insert_batch(Batch::restore(record));
+        }
+        let batches = with(&tasks, |rack| rack.batches(None));
+        assert_eq!(batches.len(), 12);
+        assert_eq!((batches[0].id, batches[0].nodes.len()), (id(12), 4096));
+        for batch in &batches {
+            let nodes = batch.nodes.len();
+            assert_eq!(nodes + batch.nodes_left_out as usize, 4096);
+            assert_eq!(batch.counts.values().sum::<u32>(), 4096);
+        }
+        assert_eq!(batches[11].nodes_left_out, 4096);
+        let json = serde_json::to_vec(&batches).expect("JSON");
+        assert!(json.len() < 6 << 20, "{} bytes", json.len());
+        // Each of them is found by its short id, however old it is, and has its nodes alone.
+        let short = Short::of(id(1));
+        let found = with(&tasks, |rack| rack.batches(Some(short)));
+        assert!(found.iter().any(|batch| batch.id == id(1)));
+    }
+
+    #[test]
+    fn a_list_of_tasks_with_long_stories_ends_before_it_is_too_long() {
+        let mut tasks = Tasks::default();
+        for number in 1..=1000 {
+            let mut task = task(number, Operation::PowerOff);
+            let used = UsedControl {
+                control: Control::Suspend,
+                by: "x".repeat(200),
+                at: at(1).wall,
+            };
+            task.identity.controls = vec![used; 50];
+            tasks.insert(task);
+        }
+        let listed = with(&tasks, |rack| {
+            rack.tasks_where(None, None, None, false, 1000)
+        });
+        let listed = listed.expect("no node is named");
+        assert!((100..1000).contains(&listed.len()), "{}", listed.len());
+        assert_eq!(listed[0].id, id(1000));
+        let json = serde_json::to_vec(&listed).expect("JSON");
+        assert!(json.len() < 7 << 20, "{} bytes", json.len());
     }
 }

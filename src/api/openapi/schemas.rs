@@ -187,7 +187,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "Batch",
         "id:uuid version:natural rack:string operation:operation state:string requested_by:Requester \
          requested_at:time ended_at:time? max_parallel:natural stagger:number on_failure:string nodes:[BatchNode] \
-         counts:object",
+         nodes_left_out:natural counts:object",
     ),
     answer(
         "BatchNode",

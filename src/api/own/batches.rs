@@ -10,7 +10,7 @@ use http::StatusCode;
 
 /// `GET /v1/batches`
 pub async fn list(request: RequestContext) -> Result<Response, Fault> {
-    let batches = request.rack.batches().await?;
+    let batches = request.rack.batches(None).await?;
     Ok(Response::ok(&BatchList { batches }))
 }
 

@@ -212,7 +212,7 @@ async fn next(line: &Line, connection: &Connection) -> Result<SemaphoreGuardArc,
 /// What the answer to a call is made of, where it tells of everything there is.
 pub(super) fn long_source(call: &Call) -> Option<Source> {
     match call {
-        Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches | Look::Batch(_)) => {
+        Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches { .. } | Look::Batch(_)) => {
             Some(Source::Memory)
         }
         Call::History { .. } => Some(Source::Disk),

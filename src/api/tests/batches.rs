@@ -29,6 +29,7 @@ fn batch() -> Batch {
             takes_at_most: Some(Duration::from_secs(60)),
             plan: vec!["power on".into()],
         }],
+        nodes_left_out: 0,
         counts: [("running".to_owned(), 1)].into(),
     }
 }
@@ -61,7 +62,7 @@ fn a_batch_is_started_with_its_policy() {
         matches!(&exchange.calls[..], [Call::StartBatch { request, .. }] if *request == wanted)
     );
     insta::assert_snapshot!(exchange.text(), @r####"
-{"id":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123","version":1,"rack":"r1","operation":"power on","state":"running","requested_by":{"name":"","uid":null,"gid":null,"pid":null,"request":""},"requested_at":"2015-08-01T00:00:01.000000+00:00","ended_at":null,"max_parallel":4,"stagger":0.5,"on_failure":"stop","nodes":[{"node":"r1n01","task":"01890a5d-ac96-774b-bcce-b302099a8057","state":"running","note":null,"refused":null,"begins_after":null,"takes_at_most":60,"plan":["power on"]}],"counts":{"running":1}}
+{"id":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123","version":1,"rack":"r1","operation":"power on","state":"running","requested_by":{"name":"","uid":null,"gid":null,"pid":null,"request":""},"requested_at":"2015-08-01T00:00:01.000000+00:00","ended_at":null,"max_parallel":4,"stagger":0.5,"on_failure":"stop","nodes":[{"node":"r1n01","task":"01890a5d-ac96-774b-bcce-b302099a8057","state":"running","note":null,"refused":null,"begins_after":null,"takes_at_most":60,"plan":["power on"]}],"nodes_left_out":0,"counts":{"running":1}}
 "####);
 }
 

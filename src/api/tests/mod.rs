@@ -225,7 +225,7 @@ fn obliging(call: Call) -> Result<Answer, Refused> {
         Call::Look(Look::Health) => Answer::Health(health()),
         Call::Look(Look::Pausing) | Call::Release { .. } => Answer::Pausing(None),
         Call::Pause { .. } => Answer::Pausing(Some(hold())),
-        Call::Look(Look::Batches) => Answer::Batches(Vec::new()),
+        Call::Look(Look::Batches { .. }) => Answer::Batches(Vec::new()),
         other => {
             return Err(Refused::Invalid(format!(
                 "this rack does not know {other:?}"
