@@ -7,10 +7,10 @@
 use crate::entropy::Entropy;
 use crate::tenure::Pinned;
 use serde::{Deserialize, Serialize};
+use smol::channel::{self, Receiver, Sender};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ pub(super) struct Pins {
     pub(super) host: Uuid,
     pub(super) pinned: Pinned,
     /// To the thread that writes them: the disk may hang.
-    to_disk: Option<mpsc::Sender<Stored>>,
+    to_disk: Option<Sender<Stored>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -61,7 +61,8 @@ impl Pins {
                 stored
             }
         };
-        let (to_disk, changes) = mpsc::channel();
+        // Of what waits for a disk that hangs, only the last counts.
+        let (to_disk, changes) = channel::bounded(1);
         let writer = thread::Builder::new().name("pins".into());
         let writer = writer.spawn(move || write_all(&path, &changes))?;
         Ok(Self {
@@ -81,7 +82,7 @@ impl Pins {
         self.pinned = pinned;
         if let Some(to_disk) = &self.to_disk {
             // The thread ends with this value, and not before.
-            let _ = to_disk.send(Stored::new(self.host, pinned));
+            let _ = to_disk.force_send(Stored::new(self.host, pinned));
         }
     }
 }
@@ -108,9 +109,8 @@ impl Stored {
 }
 
 /// Writes what comes, of several that wait the last, until no more can come.
-fn write_all(path: &Path, changes: &mpsc::Receiver<Stored>) {
-    while let Ok(next) = changes.recv() {
-        let last = changes.try_iter().last().unwrap_or(next);
+fn write_all(path: &Path, changes: &Receiver<Stored>) {
+    while let Ok(last) = changes.recv_blocking() {
         if let Err(error) = write(path, &last) {
             log::error!("what was seen of etcd cannot be kept: {error}");
         }
@@ -150,5 +150,24 @@ mod tests {
         assert_ne!(open(3).host, host);
         fs::write(folder.path().join("host.json"), "nonsense").unwrap();
         assert!(Pins::open(folder.path(), &mut Seeded::new(4)).is_err());
+    }
+
+    #[test]
+    fn a_disk_that_hangs_makes_nobody_wait_and_nothing_gathers_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pins = Pins::open(folder.path(), &mut Seeded::new(1)).unwrap();
+        // Whoever writes to it waits for a reader.
+        let pipe = folder.path().join("host.json.new");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for ticket in 1..=10_000 {
+            pins.keep(Pinned {
+                ticket,
+                ..Pinned::default()
+            });
+        }
+        assert!(pins.to_disk.as_ref().unwrap().len() <= 1);
+        let reader = File::open(&pipe).unwrap();
+        drop(pins);
+        drop(reader);
     }
 }

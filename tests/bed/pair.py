@@ -207,10 +207,12 @@ class Host(Frail):
         self.config.touch(0o600)
         self.config.write_text(text)
         self.process = None
+        # What it is started by, such as `env` with a shim.
+        self.by = []
         bed.add(self)
 
     def start(self):
-        self.process = Process(["ip", "netns", "exec", self.name, str(self.bin / "rackbmcd"), "--config", str(self.config),
+        self.process = Process(["ip", "netns", "exec", self.name, *self.by, str(self.bin / "rackbmcd"), "--config", str(self.config),
                                 "--log-level", "debug"], self.dir / "rackbmcd.log")
         return until(20, lambda: self.get("/healthz")[0] == 200)
 

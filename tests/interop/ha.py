@@ -13,7 +13,7 @@ import time
 import uuid
 
 from daemon import BIN
-from bed import Bed, Checks, until
+from bed import ROOT, Bed, Checks, until
 from ha_etcd import strange_etcds
 from ha_tls import WITH_TLS, authority_of, not_trusted
 from pair import CHANGING, Etcd, Host, Net, Relay, Sim, Traffic, changes_of_hands, check_record, leader, owner_of, sh
@@ -255,6 +255,37 @@ def etcd_away(c, hosts, member):
     c.check("etcd is back: somebody owns the rack again", owner_of(hosts, 25), [h.ha() for h in hosts])
 
 
+def disk_hangs_under_pins(c, bed, hosts, sim):
+    """A host takes the rack while what it keeps of etcd (host.json) does not reach its disk."""
+    shim, knobs = bed.dir / "hang.so", bed.dir / "shim"
+    knobs.mkdir()
+    built = sh("cc", "-shared", "-fPIC", "-O1", "-o", str(shim), str(ROOT / "tests/shim/hang.c"), "-ldl")
+    c.check("the shim is built", built.returncode == 0, built.stderr)
+    was = owner_of(hosts)
+    slow = other(was, hosts)
+    slow.stop()
+    slow.by = ["env", f"LD_PRELOAD={shim}", f"SHIM_DIR={knobs}"]
+    c.check("a host starts with it", slow.start() and until(15, lambda: slow.ha().get("role") == "standby"), slow.ha())
+    pins = slow.dir / "state/host.json"
+    (knobs / "pins").write_text("600000")
+    before = pins.read_text()
+    heard = lambda: any(host["host"] == f"mgmt-{slow.name}" and host["alive"] for host in was.ha().get("hosts", []))
+    c.check("the owner hears it", until(15, heard), was.ha())
+    status, said = was.rackbmc("ha", "handover", "--to", f"mgmt-{slow.name}", "--wait")
+    c.check("it takes the rack while its disk hangs under host.json", until(15, slow.owns), (status, said, slow.ha(), slow.said()[-600:]))
+    since = time.time()
+    status, body, _ = slow.call("POST", "/v1/tasks", {"node": sim.nodes[-1][0], "operation": "reset"})
+    reached = lambda: [e for e in sim.events(since) if e[1] == sim.nodes[-1][0] and e[2] == "reset" and e[3] == slow.name]
+    c.check("and switches", status == 202 and until(15, reached), (status, body, slow.said()[-600:]))
+    time.sleep(11)
+    c.check("it owns the rack still", slow.owns() and slow.get("/healthz")[0] == 200, slow.ha())
+    c.check("although nothing of it is on the disk", pins.read_text() == before, pins.read_text())
+    (knobs / "pins").unlink()
+    written = lambda: json.loads(pins.read_text())["ticket"] > json.loads(before)["ticket"]
+    c.check("what came last is written when the disk goes on", until(15, written), (before, pins.read_text()))
+    slow.by = []
+
+
 def users(c, etcd, members, authority):
     """What docs/two-hosts.md has typed, and one who may do nothing."""
     ctl = [str(pathlib.Path(etcd).with_name("etcdctl"))]
@@ -390,6 +421,7 @@ def inside(etcd):
         cut_off(c, net, hosts, sim)
         etcd_away(c, hosts, member)
         time.sleep(5)
+        disk_hangs_under_pins(c, bed, hosts, sim)
         asked_of_both(c, hosts)
         fleet_of_both(c, bed, hosts)
         judge(c, hosts, sim, traffics)

@@ -2,7 +2,7 @@
  * a calendar that is set.
  *
  * The directory in SHIM_DIR has one file for each, read anew at each call: `disk`, `names` (users and groups), `dns` and
- * `config` (looks at the configuration's file) hold milliseconds, `calendar` seconds; `fail` makes the next sync fail and
+ * `config` (looks at the configuration's file) and `pins` (the sync of host.json alone) hold milliseconds, `calendar` seconds; `fail` makes the next sync fail and
  * goes away; with a number other than 0 in `full` nothing is written at a place in a file, and with one in `directories`
  * none can be synced. A file that is not there changes nothing. */
 #define _GNU_SOURCE
@@ -53,9 +53,20 @@ static int fails(void)
     return 1;
 }
 
+static int is_of_pins(int file)
+{
+    char link[64], path[512];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length > 0 ? length : 0] = 0;
+    return strstr(path, "host.json") != NULL;
+}
+
 int fsync(int file)
 {
     struct stat what;
+    if (is_of_pins(file))
+        hang("pins");
     hang("disk");
     if (fails())
         return -1;
