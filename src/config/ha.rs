@@ -39,6 +39,10 @@ pub(super) fn read(
             let text = format!("'{}' is not of the form https://mgmt1:6385", url.value);
             findings.complain(&url.span, text);
         }
+        if url.value.len() > URL_LIMIT {
+            let text = format!("url is longer than {URL_LIMIT} bytes");
+            findings.complain(&url.span, text);
+        }
         if api.tcp.is_none() {
             let text = "url is told to clients, and there is no tcp in [api] for them";
             findings.warn(&url.span, text);
@@ -50,3 +54,6 @@ pub(super) fn read(
         url: url.map(|at| at.value),
     })
 }
+
+/// Bytes of a host's URL: it stands in etcd, and is told to clients.
+const URL_LIMIT: usize = 1024;

@@ -191,6 +191,15 @@ pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     serde_json::from_slice(bytes).ok()
 }
 
+/// The same of a value that no host makes long: what is longer is none, whoever wrote it.
+pub fn read_short<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let short = (bytes.len() <= SHORT_LIMIT).then_some(bytes)?;
+    read(short)
+}
+
+/// Bytes of what hosts write of themselves and of their tenures.
+const SHORT_LIMIT: usize = 8 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,5 +234,23 @@ mod tests {
         let newer = br#"{"fence":7,"ticket":41,"more":[]}"#;
         assert_eq!(read(newer), Some(head));
         assert_eq!(read::<Head>(b"{}"), None);
+    }
+
+    #[test]
+    fn what_no_host_would_write_is_not_read() {
+        let beat = |hash: String| {
+            bytes(&Beat {
+                count: 1,
+                wall: WallTime::from_unix_micros(0),
+                at: Duration::ZERO,
+                trail: Some(TrailEnd {
+                    host: "mgmt1".to_owned(),
+                    number: 1,
+                    hash,
+                }),
+            })
+        };
+        assert!(read_short::<Beat>(&beat("0".repeat(64))).is_some());
+        assert!(read_short::<Beat>(&beat("0".repeat(1 << 20))).is_none());
     }
 }

@@ -562,7 +562,7 @@ impl Tenure {
 /// The only entry of a read of one key, with its value, where that can be read.
 fn one<T: serde::de::DeserializeOwned>(found: &[Entry]) -> Option<(T, Revision)> {
     let entry = found.first()?;
-    Some((keys::read(&entry.value)?, entry.revision))
+    Some((keys::read_short(&entry.value)?, entry.revision))
 }
 
 /// The revision of the only entry of a read of one key; 0 where it is not there.

@@ -225,7 +225,7 @@ impl Tenure {
                     && entry.revision > seen.beat_at
                 {
                     (seen.beat_at, seen.since, seen.live) = (entry.revision, now, true);
-                    seen.beat = keys::read(&entry.value).or(seen.beat.take());
+                    seen.beat = keys::read_short(&entry.value).or(seen.beat.take());
                     standby.look_at = now + LOOK;
                 }
             }
@@ -236,7 +236,7 @@ impl Tenure {
                     (seen.own_at, seen.since, seen.live) = (entry.revision, now, true);
                     // A claim writes a sign of life with it; giving up does not. What it was is
                     // read.
-                    seen.own = keys::read(&entry.value);
+                    seen.own = keys::read_short(&entry.value);
                     standby.look_soon(now);
                 }
                 self.adopt_if_ours(now);

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// So many are read with one question: etcd takes 128 steps at once, and their answer is kept as a
 /// whole.
 const TOGETHER: usize = 100;
+/// Names that the groups of one rack stand for: the largest with each node in sixteen of them.
+const GROUPED_LIMIT: usize = 16 * 4096;
 
 /// What a rack has said of itself.
 pub(super) struct Said {
@@ -139,9 +141,15 @@ fn read_one(entry: &Entry, now: WallTime) -> Option<Said> {
     let mut summary: RackSummary = keys::read(&entry.value)?;
     let rack: Arc<str> = summary.health.rack.as_str().into();
     let mut groups_of: HashMap<String, Vec<String>> = HashMap::new();
+    let mut names = 0;
     for (group, set) in &summary.groups {
         for name in nodeset::expand_pattern(set).ok()? {
+            names += 1;
             groups_of.entry(name).or_default().push(group.clone());
+        }
+        // A set is short to write and stands for thousands: no rack has so many.
+        if names > GROUPED_LIMIT {
+            return None;
         }
     }
     let none: Arc<[String]> = Arc::default();
@@ -168,4 +176,29 @@ fn now() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = since.unwrap_or_default().as_micros();
     WallTime::from_unix_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_stand_for_millions_of_names_are_not_taken_apart() {
+        let entry = |groups: usize| {
+            let set = "n[0001-4096]".to_owned();
+            let groups = (0..groups).map(|group| (format!("g{group}"), set.clone()));
+            let summary = RackSummary {
+                groups: groups.collect(),
+                ..RackSummary::default()
+            };
+            Entry {
+                key: "/rackbmc/1/fleet/summary/r1".to_owned(),
+                value: serde_json::to_vec(&summary).expect("JSON"),
+                revision: 1,
+            }
+        };
+        let now = WallTime::from_unix_micros(0);
+        assert!(read_one(&entry(16), now).is_some());
+        assert!(read_one(&entry(20_000), now).is_none());
+    }
 }

@@ -96,7 +96,7 @@ impl Peers {
 
     /// A host has said something, just now where it was heard of by the watch.
     pub(super) fn hear(&mut self, entry: &Entry, wall: WallTime, live: bool, now: Instant) {
-        let Some(said) = keys::read::<Said>(&entry.value) else {
+        let Some(said) = keys::read_short::<Said>(&entry.value) else {
             return;
         };
         if let Some(known) = self.known.get_mut(&said.host)
@@ -121,6 +121,11 @@ impl Peers {
             said,
         };
         self.known.insert(peer.said.host.clone(), peer);
+        if self.known.len() > HOSTS_KEPT {
+            let silent = self.known.iter().min_by_key(|(_, peer)| peer.seen);
+            let silent = silent.map(|(host, _)| host.clone());
+            silent.map(|host| self.known.remove(&host));
+        }
     }
 
     /// Whether the key is one of these.
@@ -217,6 +222,9 @@ const TELL: Duration = Duration::from_secs(10);
 const ALIVE: Duration = Duration::from_secs(30);
 /// One that was not heard for longer is not shown any more.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+
+/// Hosts of one rack that are known: of more, whoever has been silent for longest is forgotten.
+const HOSTS_KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -320,5 +328,20 @@ mod tests {
         peers.hear(&entry(&said("a", 1, None), 1), wall(1), true, at(1000));
         assert!(!peers.namesake("a", Uuid::from_u128(1)));
         assert!(peers.namesake("a", Uuid::from_u128(2)));
+    }
+
+    #[test]
+    fn hosts_without_number_and_words_without_end_are_not_kept() {
+        let mut peers = peers();
+        for number in 0..1000 {
+            let said = said(&format!("h{number}"), 1, None);
+            let now = at(1000 + number);
+            peers.hear(&entry(&said, 1), wall(1), true, now);
+        }
+        assert_eq!(peers.known.len(), HOSTS_KEPT);
+        assert!(peers.known.contains_key("h999"));
+        let long = said("long", 1, Some(&"x".repeat(1 << 20)));
+        peers.hear(&entry(&long, 2), wall(1), true, at(3000));
+        assert!(!peers.known.contains_key("long"));
     }
 }
