@@ -18,7 +18,7 @@ use super::store::committer::{Batch, Committed};
 use super::systemd::{self, notify};
 use super::thread::Executor;
 use super::udp::Received;
-use super::{EXIT_CONFIG, Failure, kernel, metrics};
+use super::{EXIT_CONFIG, Failure, kernel, limits, metrics};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::ApiSettings;
@@ -129,6 +129,7 @@ struct Shell {
     housekeeping_at: Instant,
     /// When free memory is given back to the system.
     give_back_at: Instant,
+    gave_back_at: Instant,
     status: String,
     /// When the loop looked at the clock last.
     awake_at: Instant,
@@ -509,8 +510,10 @@ impl Shell {
             return false;
         }
         self.housekeeping_at = now + self.watchdog.unwrap_or(HOUSEKEEPING).min(HOUSEKEEPING);
-        if self.give_back_at <= now {
+        let again = self.gave_back_at + GIVE_BACK_LARGE <= now;
+        if self.give_back_at <= now || (again && limits::resident() > LARGE) {
             self.give_back_at = now + GIVE_BACK;
+            self.gave_back_at = now;
             kernel::give_back_memory();
         }
         let wall = self.clock.wall();
@@ -625,6 +628,10 @@ const BURST: usize = 1000;
 const SOON: Duration = Duration::from_millis(500);
 /// How often free memory is given back otherwise.
 const GIVE_BACK: Duration = Duration::from_secs(60);
+/// How often while the daemon is large: what is free in its heap counts against what it may have.
+const GIVE_BACK_LARGE: Duration = Duration::from_secs(2);
+/// The daemon is large with so many bytes: half of what its unit gives it.
+const LARGE: u64 = 64 << 20;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(400);
 /// The loop looks at the clock each second: where that took longer than this, the process was

@@ -304,8 +304,8 @@ fn bytes_of(writes: &[Write]) -> usize {
 }
 
 /// Bytes that are on their way to the disk beside which nothing is taken on that adds thousands of
-/// records: a batch over the largest rack is 8 MB of them.
-const BEHIND: usize = 8 << 20;
+/// records: a batch over the largest rack is 5 MB of them.
+const BEHIND: usize = 4 << 20;
 /// A commit that takes longer is trouble.
 const HANGS: Duration = Duration::from_secs(5);
 

@@ -32,7 +32,7 @@ impl Listed {
 
 /// How much memory what a list shows may take, about. As JSON it is up to twice as much, and that has
 /// to find its place among the answers that wait to be written.
-const LISTED_BYTES: usize = 3 << 20;
+const LISTED_BYTES: usize = 2 << 20;
 
 /// The rack as it is at one moment: to be read, and nothing else.
 #[derive(Clone, Copy)]

@@ -187,7 +187,7 @@ impl Drop for Counted {
 
 /// Bytes that may wait to be written, on all connections: the longest answer finds place where
 /// nothing else waits.
-const UNWRITTEN_LIMIT: usize = 8 * 1024 * 1024;
+const UNWRITTEN_LIMIT: usize = 6 * 1024 * 1024;
 /// Answers that are never refused for their size: those to changes, and refusals.
 pub(super) const SMALL: usize = 16 * 1024;
 
@@ -290,7 +290,7 @@ mod tests {
         while !unwritten.refuses(1024 * 1024) {
             held.push(unwritten.count(vec![0; 1024 * 1024]));
         }
-        assert_eq!(held.len(), 8);
+        assert_eq!(held.len(), 6);
         assert!(!unwritten.refuses(1000));
         let mut grown = Vec::with_capacity(1024 * 1024);
         grown.push(0);

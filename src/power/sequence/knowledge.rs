@@ -66,6 +66,10 @@ impl Knowledge {
     /// An order was issued.
     pub(super) fn record_order(&mut self, id: OrderId, order: Order) {
         self.leave_out();
+        // A vector begins with room for four, and thousands of tasks have one order or two.
+        if self.sent.len() < 4 {
+            self.sent.reserve_exact(1);
+        }
         self.sent.push(Sent {
             id,
             order,
