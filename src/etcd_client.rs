@@ -3,7 +3,7 @@
 //! Carries requests as they are and says what came of each within its time. What is tried again,
 //! and when, is decided by who asks; only that a token has run out is nobody's business but ours.
 
-use crate::etcd::{self, Answer, Request, Span, Trouble, User, Watched};
+use crate::etcd::{self, Answer, Header, Request, Span, Trouble, User, Watched};
 use crate::http_client::{Connection, Fault, Place};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -25,6 +25,8 @@ struct Inner {
     current: Cell<usize>,
     /// Connections that nobody uses at the moment.
     idle: RefCell<Vec<(Place, Connection)>>,
+    /// The cluster that all of them have to be of, once that is known.
+    cluster: Cell<Option<u64>>,
     user: RefCell<Option<User>>,
     token: RefCell<Option<Zeroizing<String>>>,
     timeout: Duration,
@@ -58,6 +60,7 @@ impl Members {
             ways: RefCell::new(ways),
             current: Cell::new(0),
             idle: RefCell::new(Vec::new()),
+            cluster: Cell::new(None),
             user: RefCell::new(user),
             token: RefCell::new(None),
             timeout,
@@ -73,9 +76,30 @@ impl Members {
         self.0.idle.borrow_mut().clear();
     }
 
+    /// A member that answers for another cluster than this one is left for the next.
+    pub fn are_of(&self, cluster: Option<u64>) {
+        self.0.cluster.set(cluster);
+    }
+
+    /// Whether who says this is of another cluster than the one that is known.
+    fn is_stranger(&self, header: Option<&Header>) -> bool {
+        let known = self.0.cluster.get();
+        header.is_some_and(|header| known.is_some_and(|known| known != header.cluster))
+    }
+
     /// Where they are, as they are configured.
     pub fn names(&self) -> Vec<String> {
         self.0.ways.borrow().iter().map(Place::to_string).collect()
+    }
+
+    /// Each of them by itself, with its name, and asked by nobody in particular.
+    pub fn each(&self) -> Vec<(String, Self)> {
+        let ways = self.0.ways.borrow();
+        let each = ways.iter().map(|way| {
+            let alone = Self::new(vec![way.clone()], None, self.0.timeout);
+            (way.to_string(), alone)
+        });
+        each.collect()
     }
 
     /// What the requests came to until now.
@@ -90,7 +114,12 @@ impl Members {
         let way = self.way();
         let tried = async { self.ask_at(&way, request).await };
         let answer = tried.or(self.patience()).await;
-        if answer.as_ref().is_err_and(Trouble::is_the_members) {
+        let leave = match &answer {
+            // Whoever asked has to hear of it all the same.
+            Ok(answer) => self.is_stranger(answer.header()),
+            Err(trouble) => trouble.is_the_members(),
+        };
+        if leave {
             self.leave(&way);
         }
         let op = word_of(request);
@@ -147,12 +176,21 @@ impl Members {
                     tell(Watched::Ended { compacted, why });
                     return Trouble::Silent("the watch was ended".to_owned());
                 }
+                Ok(watched) if self.is_stranger(watched.header()) => {
+                    self.leave(&way);
+                    return Trouble::Nonsense("a member of another cluster".to_owned());
+                }
                 Ok(watched) => {
                     if !tell(watched) {
                         return Trouble::Silent("nobody could take what changed".to_owned());
                     }
                 }
-                Err(trouble) => return trouble,
+                Err(trouble) => {
+                    if trouble.is_the_members() {
+                        self.leave(&way);
+                    }
+                    return trouble;
+                }
             }
         }
     }
@@ -269,7 +307,7 @@ fn word_of(request: &Request) -> &'static str {
         Request::Authenticate(_) => "authenticate",
         Request::Status => "status",
         Request::Version => "version",
-        Request::Quota => "quota",
+        Request::Space => "space",
     }
 }
 

@@ -43,6 +43,7 @@ struct Pending {
     ticket: u64,
     shared: Vec<Write>,
     stage: Stage,
+    since: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -180,6 +181,12 @@ impl Keeper {
         }
     }
 
+    /// For how long the oldest of what the rack has put down has waited to be durable.
+    pub fn unconfirmed(&self, now: Instant) -> Duration {
+        let oldest = self.pending.front();
+        oldest.map_or(Duration::ZERO, |pending| now - pending.since)
+    }
+
     /// What is to be asked of etcd next.
     pub fn poll_request(&mut self) -> Option<(RequestId, Request)> {
         self.tenure.poll_request()
@@ -232,7 +239,7 @@ impl Keeper {
                 self.take(event, now);
             }
             let batches = self.poll_writes(now);
-            self.put_down(batches);
+            self.put_down(batches, now);
             let passed = self.pass_writes(now);
             self.leave(now);
             let rack = self.rack.as_ref();
@@ -333,7 +340,7 @@ impl Keeper {
     }
 
     /// What the rack has put down goes to this host's disk, and then to etcd.
-    pub fn put_down(&mut self, batches: Vec<(u64, Vec<Write>)>) {
+    pub fn put_down(&mut self, batches: Vec<(u64, Vec<Write>)>, now: Instant) {
         for (ticket, writes) in batches {
             let (shared, local): (Vec<_>, Vec<_>) = writes.into_iter().partition(shared);
             let stage = match local.is_empty() {
@@ -347,6 +354,7 @@ impl Keeper {
                 ticket,
                 shared,
                 stage,
+                since: now,
             });
         }
     }

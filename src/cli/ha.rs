@@ -117,6 +117,9 @@ fn in_words(ha: &Ha, out: &Out) -> String {
         if let Some(latency) = etcd.latency {
             text += &format!(", on the average after {:.1} ms", latency * 1000.0);
         }
+        if let Some(space) = etcd.space {
+            text += &format!("; {:.0} % of its space are used", space * 100.0);
+        }
     }
     if let Some(source) = ha
         .clock_source

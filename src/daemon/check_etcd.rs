@@ -2,7 +2,7 @@
 //! line says how it is.
 
 use crate::config::EtcdSettings;
-use crate::etcd::{Answer, Compare, Op, Request, Revision, Span, Status, Trouble, Txn};
+use crate::etcd::{Answer, Compare, Op, Request, Revision, Space, Span, Status, Trouble, Txn};
 use crate::etcd_client::Members;
 use crate::http_client::Place;
 use crate::tenure::keys::Keys;
@@ -56,8 +56,8 @@ struct Found {
     version: String,
     /// What it says of itself; newer ones do so to their root alone, once they have users.
     status: Option<Status>,
-    /// How large it may become, where it tells its figures to whoever asks for them here.
-    quota: Option<u64>,
+    /// How large it is, and may become, where it tells its figures to whoever asks for them here.
+    space: Option<Space>,
     /// So many changes were made, and it still knows the first.
     uncompacted: Option<Revision>,
 }
@@ -88,9 +88,8 @@ impl Found {
                  --auto-compaction-mode=periodic --auto-compaction-retention=5m"
             )
         });
-        let room = self.quota.and_then(|quota| {
-            let size = self.status.as_ref().map_or(0, |status| status.size);
-            let used = (size * 100).checked_div(quota)?;
+        let room = self.space.and_then(|space| {
+            let (used, quota) = ((space.ratio() * 100.0) as u64, space.quota);
             let of = format!("of the {} MB that it may have", megabytes(quota));
             match (used >= 70, quota < QUOTA) {
                 (true, _) => Some(format!(
@@ -114,6 +113,11 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
     let ask = async |request: Request| members.ask(&request).await;
     let said = match ask(Request::Status).await {
         Err(Trouble::Forbidden(_)) => ask(Request::Version).await,
+        // One that is too old has its gateway elsewhere.
+        Err(trouble @ Trouble::NoGateway(_)) => match too_old(settings, way).await {
+            Some(why) => return Err(why),
+            None => Err(trouble),
+        },
         said => said,
     };
     let said = said.map_err(|trouble| {
@@ -148,8 +152,8 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
     written
         .map_err(|trouble| format!("{} cannot be written: {}", keys.all(), in_words(trouble)))?;
     // What these two answer is advice alone: a member may well keep its figures to itself.
-    let quota = match ask(Request::Quota).await {
-        Ok(Answer::Quota(bytes)) => Some(bytes),
+    let space = match ask(Request::Space).await {
+        Ok(Answer::Space(space)) => Some(space),
         _ => None,
     };
     let changes = Some(header.revision).filter(|changes| *changes > MANY_CHANGES);
@@ -161,9 +165,18 @@ async fn look(settings: &EtcdSettings, way: &Place, rack: &str) -> Result<Found,
         cluster: header.cluster,
         version,
         status,
-        quota,
+        space,
         uncompacted: changes.filter(|_| remembered),
     })
+}
+
+/// Why the version will not do that a member tells to whoever asks.
+async fn too_old(settings: &EtcdSettings, way: &Place) -> Option<String> {
+    let nobody = Members::new(vec![way.clone()], None, settings.request_timeout);
+    match nobody.ask(&Request::Version).await {
+        Ok(Answer::Version(version)) => unfit(&version),
+        _ => None,
+    }
 }
 
 fn in_words(trouble: Trouble) -> String {
@@ -185,7 +198,7 @@ fn in_words(trouble: Trouble) -> String {
 }
 
 /// Why this version will not do.
-fn unfit(version: &str) -> Option<String> {
+pub(super) fn unfit(version: &str) -> Option<String> {
     let mut numbers = version
         .split(['.', '-'])
         .map(|part| part.parse::<u32>().ok());

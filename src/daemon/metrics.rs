@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Snapshot {
     pub(super) sockets: usize,
     pub(super) journal_bytes: u64,
     pub(super) audit_bytes: u64,
+    /// For how long the oldest of what was put down has waited to be durable.
+    pub(super) journal_waiting: Duration,
     /// Datagrams that the kernel dropped because our buffers were full.
     pub(super) overflowed: u64,
     /// Where the rack has another host.
@@ -120,6 +123,13 @@ impl Snapshot {
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             family(encoder, name, help, Some(&Unit::Bytes), &[(rack, bytes)])?;
         }
+        family(
+            encoder,
+            "journal_waiting",
+            "How long the oldest of what was put down has waited for the disk, or for etcd.",
+            Some(&Unit::Seconds),
+            &[(rack, self.journal_waiting.as_secs_f64())],
+        )?;
         let refused: Vec<_> = self.health.configuration_refused.iter().collect();
         let refused: Vec<_> = refused
             .iter()
@@ -527,7 +537,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn snapshot() -> Snapshot {
         let mut counters = Counters::default();
@@ -568,6 +577,7 @@ mod tests {
             sockets: 1,
             journal_bytes: 77,
             audit_bytes: 33,
+            journal_waiting: Duration::from_millis(1500),
             overflowed: 0,
             shared: None,
         }
@@ -595,6 +605,7 @@ mod tests {
             "rackbmc_unasked_power_changes_total{rack=\"r1\"} 0",
             "rackbmc_journal_size_bytes{rack=\"r1\"} 77",
             "rackbmc_audit_size_bytes{rack=\"r1\"} 33",
+            "rackbmc_journal_waiting_seconds{rack=\"r1\"} 1.5",
             "rackbmc_configuration_refused{rack=\"r1\"} 0",
             "rackbmc_resends_total{rack=\"r1\"} 6",
             "rackbmc_chassis_fault{node=\"n1\",fault=\"fan\",rack=\"r1\"} 1",

@@ -9,6 +9,7 @@ mod recording;
 mod reloading;
 mod sending;
 mod start;
+mod unconfirmed;
 
 use super::alarm::Alarm;
 use super::audit::limit::Oldest;
@@ -32,7 +33,7 @@ use crate::time::Instant;
 use catching_up::CatchingUp;
 use looks::Looks;
 use nix::sys::signal::Signal;
-use post::Post;
+use post::{Member, Post};
 use publishing::Publisher;
 use recording::Records;
 use sd_notify::NotifyState;
@@ -46,6 +47,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use unconfirmed::Unconfirmed;
 use uuid::Uuid;
 
 /// What can happen to the loop, beside calls.
@@ -77,6 +79,8 @@ pub(super) enum Input {
     Resolved(Uuid, String, Result<Vec<SocketAddr>, String>),
     /// The hosts of the rack have said something of themselves.
     Hosts(Result<Answer, Trouble>),
+    /// A member of etcd was looked at.
+    Member(String, Option<Member>),
     /// Somebody wants to know how it stands with them.
     Ha(Sender<Ha>),
     /// Somebody wants the rack to be another host's.
@@ -98,6 +102,7 @@ struct Shell {
     /// What goes to it next, at once.
     batches: Vec<Batch>,
     last_ticket: u64,
+    unconfirmed: Unconfirmed,
     /// When what nobody waits for is written.
     write_at: Option<Instant>,
     records: Records,
@@ -314,10 +319,12 @@ impl Shell {
                 }
             }
             Input::Committed(Committed::Durable(ticket)) => {
+                self.unconfirmed.heard_of(ticket);
                 self.records.handle_durable(ticket);
                 self.recorded(ticket, now);
             }
             Input::Committed(Committed::Failed { ticket, reason }) => {
+                self.unconfirmed.heard_of(ticket);
                 self.unrecorded(ticket, &reason, now);
             }
             Input::Signal(Signal::SIGHUP) => self.begin_reload(),
@@ -341,6 +348,7 @@ impl Shell {
             Input::Mirrored(found) => self.mirrored(found),
             Input::OwnHistory(own) => self.own_history_read(own),
             Input::Hosts(answer) => self.hosts_told(answer),
+            Input::Member(name, said) => self.member_seen(name, said),
             Input::Ha(reply) => {
                 // Whoever asked may be gone.
                 let _ = reply.try_send(self.ha(now));
@@ -442,7 +450,7 @@ impl Shell {
                 }
             }
             Post::Shared(shared) => {
-                shared.keeper.put_down(batches);
+                shared.keeper.put_down(batches, self.awake_at);
                 self.carry_tenure();
                 // It has one of our own numbers now.
                 recorded = recorded.map(|_| self.last_ticket);
@@ -486,6 +494,7 @@ impl Shell {
     }
 
     fn remember(&mut self, ticket: u64, writes: Vec<Write>) {
+        self.unconfirmed.gave(ticket, self.awake_at);
         self.batches.push(Batch { ticket, writes });
     }
 
@@ -588,6 +597,7 @@ impl Shell {
             figures: rack.map(|rack| rack.figures(now)).unwrap_or_default(),
             sockets: self.sending.sockets.len(),
             journal_bytes: self.journal_size.load(Ordering::Relaxed),
+            journal_waiting: self.unconfirmed.wait(now).max(self.post.unconfirmed(now)),
             audit_bytes: self.records.trail.bytes(),
             overflowed: self.sending.sockets.overflowed(),
             shared: self.post.figures(now),

@@ -3,8 +3,8 @@
 //! of an event that is missing is a put.
 
 use super::{
-    Answer, Change, Compare, Entry, Header, Op, Request, Revision, Span, Status, Trouble, Txn,
-    Watched,
+    Answer, Change, Compare, Entry, Header, Op, Request, Revision, Space, Span, Status, Trouble,
+    Txn, Watched,
 };
 use crate::base64;
 use serde::de::DeserializeOwned;
@@ -22,7 +22,7 @@ impl Request {
             Self::Authenticate(_) => ("POST", "/v3/auth/authenticate"),
             Self::Status => ("POST", "/v3/maintenance/status"),
             Self::Version => ("GET", "/version"),
-            Self::Quota => ("GET", "/metrics"),
+            Self::Space => ("GET", "/metrics"),
         }
     }
 
@@ -45,7 +45,7 @@ impl Request {
             Self::Past(key, revision) => {
                 json!({ "key": coded(key), "revision": revision.to_string() }).to_string()
             }
-            Self::Version | Self::Quota => String::new(),
+            Self::Version | Self::Space => String::new(),
         };
         Zeroizing::new(text)
     }
@@ -64,24 +64,19 @@ impl Request {
         }
         match self {
             Self::Txn(txn) => txn_answer(txn, body),
-            Self::Range(_) | Self::Past(..) => {
-                let raw: RawRange = parse(body)?;
-                Ok(Answer::Range {
-                    header: raw.header.into(),
-                    found: entries(raw.kvs, body)?,
-                })
-            }
+            Self::Range(span) => range_answer(span, body),
+            Self::Past(key, _) => range_answer(&Span::Key(key.clone()), body),
             Self::Authenticate(_) => {
                 let raw: RawToken = parse(body)?;
                 Ok(Answer::Authenticated {
-                    header: raw.header.into(),
+                    header: header(raw.header, body)?,
                     token: Zeroizing::new(raw.token),
                 })
             }
             Self::Status => {
                 let raw: RawStatus = parse(body)?;
                 Ok(Answer::Status {
-                    header: raw.header.into(),
+                    header: header(raw.header, body)?,
                     status: Status {
                         version: raw.version,
                         leader: raw.leader,
@@ -95,21 +90,41 @@ impl Request {
                 let raw: RawVersion = parse(body)?;
                 Ok(Answer::Version(raw.version))
             }
-            Self::Quota => quota(body),
+            Self::Space => space(body),
             Self::Watch(_) => Err(nonsense("a watch ended", body)),
         }
     }
 }
 
 /// What a member has among its figures for Prometheus.
-fn quota(body: &str) -> Result<Answer, Trouble> {
-    let mut lines = body.lines();
-    let figure = lines.find_map(|line| line.strip_prefix("etcd_server_quota_backend_bytes "));
-    let figure = figure.and_then(|figure| figure.trim().parse::<f64>().ok());
-    match figure {
-        Some(bytes) => Ok(Answer::Quota(bytes as u64)),
-        None => Err(nonsense("no figure of its quota", body)),
+fn space(body: &str) -> Result<Answer, Trouble> {
+    let figure = |name: &str| {
+        let mut lines = body.lines();
+        let said = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        said.trim().parse::<f64>().ok().filter(|bytes| *bytes > 0.0)
+    };
+    let quota = figure("etcd_server_quota_backend_bytes");
+    let bytes = figure("etcd_mvcc_db_total_size_in_bytes");
+    match (bytes, quota) {
+        (Some(bytes), Some(quota)) => Ok(Answer::Space(Space {
+            bytes: bytes as u64,
+            quota: quota as u64,
+        })),
+        _ => Err(nonsense("no figures of its size and quota", body)),
     }
+}
+
+/// The answer to a read.
+fn range_answer(span: &Span, body: &str) -> Result<Answer, Trouble> {
+    let raw: RawRange = parse(body)?;
+    let found = RawFound {
+        kvs: raw.kvs,
+        more: raw.more,
+    };
+    Ok(Answer::Range {
+        header: header(raw.header, body)?,
+        found: found.of(span, body)?,
+    })
 }
 
 /// The answer to a transaction: what its reads found.
@@ -119,14 +134,21 @@ fn txn_answer(txn: &Txn, body: &str) -> Result<Answer, Trouble> {
         true => &txn.success,
         false => &txn.failure,
     };
-    let reads = steps.iter().map(|op| matches!(op, Op::Range(_)));
-    if reads.len() != raw.responses.len() {
+    if steps.len() != raw.responses.len() {
         return Err(nonsense("steps without an answer", body));
     }
-    let answers = reads.zip(raw.responses).filter(|(reads, _)| *reads);
-    let found = answers.map(|(_, answer)| entries(answer.response_range.kvs, body));
+    let reads = steps.iter().zip(raw.responses);
+    let reads = reads.filter_map(|(op, answer)| match op {
+        Op::Range(span) => Some((span, answer.response_range)),
+        Op::Put(..) | Op::Delete(_) => None,
+    });
+    // What was read of the journal is the journal: an answer to something else is not "nothing".
+    let found = reads.map(|(span, found)| match found {
+        Some(found) => found.of(span, body),
+        None => Err(nonsense("a read that is not answered", body)),
+    });
     Ok(Answer::Txn {
-        header: raw.header.into(),
+        header: header(raw.header, body)?,
         succeeded: raw.succeeded,
         found: found.collect::<Result<_, _>>()?,
     })
@@ -154,9 +176,9 @@ pub fn watched(line: &str) -> Result<Watched, Trouble> {
             why: raw.cancel_reason,
         });
     }
-    let header: Header = raw.header.into();
+    let header = header(raw.header, "")?;
     if raw.created {
-        return Ok(Watched::Begun(header.revision));
+        return Ok(Watched::Begun(header));
     }
     let changes = raw.events.into_iter().map(|event| {
         let entry = entry(event.kv)?;
@@ -232,7 +254,7 @@ fn refusal(status: u16, body: &str) -> Trouble {
         Ok(RawRefusal::Flat(error)) => by_code(error.code(), error.text()),
         Ok(RawRefusal::Nested { error }) => by_code(error.code(), error.text()),
         Err(_) => {
-            let short: String = said.chars().take(SHOWN).collect();
+            let short = beginning(said, SHOWN);
             let why = format!("HTTP status {status}: {short}");
             match status {
                 // Certificates with a name, where users are switched on.
@@ -251,6 +273,7 @@ fn refusal(status: u16, body: &str) -> Trouble {
 
 /// What gRPC's codes mean to us.
 fn by_code(code: u64, text: String) -> Trouble {
+    let text = beginning(&text, TOLD);
     match code {
         // Who sends no token, or one from before users were changed, is told so with the code of a
         // wrong request.
@@ -270,13 +293,28 @@ fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Trouble> {
 }
 
 fn nonsense(why: &str, body: &str) -> Trouble {
-    let short: String = body.chars().take(SHOWN).collect();
-    Trouble::Nonsense(format!("{why}: {short}"))
+    Trouble::Nonsense(format!("{why}: {}", beginning(body, SHOWN)))
 }
 
-fn entries(raw: Vec<RawEntry>, body: &str) -> Result<Vec<Entry>, Trouble> {
-    let entries: Option<Vec<Entry>> = raw.into_iter().map(entry).collect();
-    entries.ok_or_else(|| nonsense("a key or value that is no base64", body))
+/// So many letters of it, without what a terminal would obey.
+fn beginning(text: &str, letters: usize) -> String {
+    let shown = text.chars().take(letters);
+    shown
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect()
+}
+
+/// Who answers. A cluster always has an id: what has none is no cluster that a host could know
+/// again.
+fn header(raw: RawHeader, body: &str) -> Result<Header, Trouble> {
+    match raw.cluster_id {
+        0 => Err(nonsense("no cluster", body)),
+        _ => Ok(Header {
+            cluster: raw.cluster_id,
+            member: raw.member_id,
+            revision: raw.revision,
+        }),
+    }
 }
 
 fn entry(raw: RawEntry) -> Option<Entry> {
@@ -312,16 +350,6 @@ struct RawHeader {
     revision: Revision,
 }
 
-impl From<RawHeader> for Header {
-    fn from(raw: RawHeader) -> Self {
-        Self {
-            cluster: raw.cluster_id,
-            member: raw.member_id,
-            revision: raw.revision,
-        }
-    }
-}
-
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct RawEntry {
@@ -336,6 +364,8 @@ struct RawRange {
     header: RawHeader,
     #[serde(default)]
     kvs: Vec<RawEntry>,
+    #[serde(default)]
+    more: bool,
 }
 
 #[derive(Deserialize)]
@@ -350,13 +380,30 @@ struct RawTxn {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct RawStep {
-    response_range: RawFound,
+    response_range: Option<RawFound>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct RawFound {
     kvs: Vec<RawEntry>,
+    /// There is more than is told, which nobody asked for.
+    more: bool,
+}
+
+impl RawFound {
+    /// The keys that were asked for, and no others.
+    fn of(self, span: &Span, body: &str) -> Result<Vec<Entry>, Trouble> {
+        if self.more {
+            return Err(nonsense("a part of what was asked for", body));
+        }
+        let entries: Option<Vec<Entry>> = self.kvs.into_iter().map(entry).collect();
+        let entries = entries.ok_or_else(|| nonsense("a key or value that is no base64", body))?;
+        match entries.iter().all(|entry| span.contains(&entry.key)) {
+            true => Ok(entries),
+            false => Err(nonsense("keys that were not asked for", body)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -440,3 +487,5 @@ impl RawError {
 const LOGGED_OUT: [&str; 2] = ["user name is empty", "revision of auth store is old"];
 /// Letters of an answer that are shown where it makes no sense.
 const SHOWN: usize = 120;
+/// And of what etcd says against a request.
+const TOLD: usize = 300;

@@ -38,8 +38,8 @@ pub enum Request {
     Past(String, Revision),
     /// The version that a member has.
     Version,
-    /// How large a member may become.
-    Quota,
+    /// How large a member is, and may become.
+    Space,
 }
 
 /// A user of etcd and the password.
@@ -135,8 +135,8 @@ pub enum Answer {
     },
     /// To [`Request::Version`]: as in "3.5.21".
     Version(String),
-    /// To [`Request::Quota`]: bytes of its file.
-    Quota(u64),
+    /// To [`Request::Space`].
+    Space(Space),
 }
 
 impl Answer {
@@ -147,7 +147,7 @@ impl Answer {
             | Self::Range { header, .. }
             | Self::Authenticated { header, .. }
             | Self::Status { header, .. } => Some(header),
-            Self::Version(_) | Self::Quota(_) => None,
+            Self::Version(_) | Self::Space(_) => None,
         }
     }
 }
@@ -188,11 +188,25 @@ pub struct Status {
     pub errors: Vec<String>,
 }
 
+/// How large a member's file is, and may become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Space {
+    pub bytes: u64,
+    pub quota: u64,
+}
+
+impl Space {
+    /// How much of it is used: 1 is all.
+    pub fn ratio(&self) -> f64 {
+        self.bytes as f64 / self.quota as f64
+    }
+}
+
 /// A line of a watch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Watched {
-    /// It has begun: changes after this revision are told.
-    Begun(Revision),
+    /// It has begun: changes after this one's revision are told.
+    Begun(Header),
     /// Keys changed, in this order.
     Changes(Header, Vec<Change>),
     /// No more comes. Everything has to be read anew.
@@ -202,6 +216,16 @@ pub enum Watched {
         /// Why, where etcd says so.
         why: String,
     },
+}
+
+impl Watched {
+    /// Who says it, where that is said.
+    pub fn header(&self) -> Option<&Header> {
+        match self {
+            Self::Begun(header) | Self::Changes(header, _) => Some(header),
+            Self::Ended { .. } => None,
+        }
+    }
 }
 
 /// A key changed.

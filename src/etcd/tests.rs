@@ -276,7 +276,9 @@ fn a_watch_tells_changes_in_their_order() {
         );
         assert_eq!(ours, recorded);
         let lines: Vec<Watched> = answer.lines().map(|line| watched(line).unwrap()).collect();
-        assert_eq!(lines[0], Watched::Begun(4));
+        assert!(
+            matches!(lines[0], Watched::Begun(header) if header.revision == 4 && header.cluster != 0)
+        );
         let Watched::Changes(header, changes) = &lines[2] else {
             panic!("no changes");
         };
@@ -339,12 +341,77 @@ fn a_watch_that_ends_says_why() {
 }
 
 #[test]
-fn a_member_tells_its_quota_among_its_figures() {
+fn a_member_tells_its_size_and_quota_among_its_figures() {
     let said = "# HELP etcd_server_quota_backend_bytes Current.\n\
-                etcd_server_quota_backend_bytes 2.147483648e+09\netcd_x 1\n";
-    let quota = |body| Request::Quota.read(200, body);
-    assert_eq!(quota(said), Ok(Answer::Quota(2_147_483_648)));
-    assert!(matches!(quota("etcd_x 1\n"), Err(Trouble::Nonsense(_))));
+                etcd_server_quota_backend_bytes 2.147483648e+09\netcd_x 1\n\
+                etcd_mvcc_db_total_size_in_bytes 5.36870912e+08\n\
+                etcd_mvcc_db_total_size_in_use_in_bytes 16384\n";
+    let space = |body: &str| Request::Space.read(200, body);
+    let known = Space {
+        bytes: 1 << 29,
+        quota: 1 << 31,
+    };
+    assert_eq!(space(said), Ok(Answer::Space(known)));
+    assert_eq!(known.ratio(), 0.25);
+    for less in [
+        "etcd_x 1\n".to_owned(),
+        said.replace("quota", "other"),
+        said.replace("db_total_size_in_bytes", "other"),
+        said.replace("2.147483648e+09", "0"),
+        said.replace("2.147483648e+09", "-1"),
+        said.replace("2.147483648e+09", "NaN"),
+    ] {
+        let read = space(&less);
+        assert!(matches!(read, Err(Trouble::Nonsense(_))), "{read:?}");
+    }
+}
+
+#[test]
+fn what_was_not_asked_for_is_no_answer_and_never_an_empty_journal() {
+    let own = key("own");
+    let reads = Request::Txn(Txn {
+        success: vec![Op::Range(Span::Key(own.clone())), put("beat", "1")],
+        ..Txn::default()
+    });
+    let said = |header: &str, first: &str| {
+        let body = format!(
+            r#"{{"header":{header},"succeeded":true,"responses":[{first},{{"response_put":{{}}}}]}}"#
+        );
+        reads.read(200, &body)
+    };
+    let of = |key: &str, more: &str| {
+        let key = crate::base64::encode(key.as_bytes());
+        format!(r#"{{"response_range":{{"kvs":[{{"key":"{key}","mod_revision":"3"}}]{more}}}}}"#)
+    };
+    let cluster = r#"{"cluster_id":"7","revision":"4"}"#;
+    assert!(said(cluster, &of(&own, "")).is_ok());
+    assert!(said(cluster, r#"{"response_range":{}}"#).is_ok());
+    for (header, first) in [
+        (cluster, r#"{"response_put":{}}"#.to_owned()),
+        (cluster, "{}".to_owned()),
+        (cluster, of(&own, r#","more":true"#)),
+        (cluster, of(&key("owner"), "")),
+        ("{}", of(&own, "")),
+        (r#"{"cluster_id":"0"}"#, of(&own, "")),
+        (r#"{"cluster_id":"-7"}"#, of(&own, "")),
+    ] {
+        let read = said(header, &first);
+        assert!(
+            matches!(read, Err(Trouble::Nonsense(_))),
+            "{header} {first}: {read:?}"
+        );
+    }
+}
+
+#[test]
+fn what_etcd_says_is_told_in_few_words() {
+    let long = "x\u{1b}[2J".repeat(1000);
+    let refused = serde_json::json!({ "error": long, "code": 7 }).to_string();
+    for (status, body) in [(403, refused), (200, format!("<html>{long}"))] {
+        let said = claim().read(status, &body).unwrap_err().to_string();
+        assert!(said.len() < 400, "{} letters", said.len());
+        assert!(!said.contains(char::is_control), "{said:?}");
+    }
 }
 
 #[test]

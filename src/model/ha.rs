@@ -77,6 +77,8 @@ pub struct HaOwner {
     pub since: WallTime,
     /// The program's version there.
     pub version: String,
+    /// The number of its tenure: larger than those of all before it.
+    pub fence: Option<u64>,
     /// It gives the rack up, or has given it up, and nobody took it yet.
     pub released: bool,
 }
@@ -119,6 +121,8 @@ pub struct HaEtcd {
     pub heard: Option<f64>,
     /// How many seconds an answer took on the average, since the start.
     pub latency: Option<f64>,
+    /// How much of its space the fullest of its members has used, where they say so: 1 is all.
+    pub space: Option<f64>,
 }
 
 /// What an answer begins with that is not of now: of a host that does not own the rack, or cannot

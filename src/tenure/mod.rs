@@ -206,6 +206,8 @@ pub struct Tenure {
     unfit: Option<String>,
     /// Why etcd is not the one that this host knows.
     strange: Option<String>,
+    /// Why the last answer was not of the etcd that this host knows, where it was not.
+    stranger: Option<String>,
     /// Whether the rack there is the one that this host's disk knows. Nothing before the first
     /// answer of this life.
     is_ours: Option<bool>,
@@ -261,6 +263,7 @@ impl Tenure {
             post: Post::Standby(Box::new(Standby::new(now))),
             unfit: None,
             strange: None,
+            stranger: None,
             is_ours: None,
             made: BTreeMap::new(),
             trail: None,
@@ -292,7 +295,8 @@ impl Tenure {
 
     /// Why this host does not take the rack, where it would have to.
     pub fn unfit(&self) -> Option<String> {
-        let known = self.strange.clone().or_else(|| self.too_new());
+        let known = self.stranger.clone().or_else(|| self.strange.clone());
+        let known = known.or_else(|| self.too_new());
         known.or_else(|| self.unfit.clone())
     }
 
@@ -338,6 +342,14 @@ impl Tenure {
         match &self.post {
             Post::Standby(standby) => standby.owner(),
             Post::Owner(owner) => Some(&owner.own),
+        }
+    }
+
+    /// The number of the tenure of [`Tenure::owner`].
+    pub fn fence(&self) -> Option<Revision> {
+        match &self.post {
+            Post::Standby(standby) => standby.fence(),
+            Post::Owner(owner) => Some(owner.fence),
         }
     }
 
@@ -483,7 +495,7 @@ impl Tenure {
             return Ok(answer);
         };
         let (latest, since) = self.latest;
-        let strange = match self.pinned.cluster {
+        self.stranger = match self.pinned.cluster {
             Some(known) if known != header.cluster => Some(format!(
                 "another cluster answers ({:x}) than the one that this host knows ({known:x})",
                 header.cluster
@@ -495,9 +507,8 @@ impl Tenure {
             )),
             Some(_) | None => None,
         };
-        if let Some(why) = strange {
-            self.strange = Some(why.clone());
-            return Err(Trouble::Nonsense(why));
+        if let Some(why) = &self.stranger {
+            return Err(Trouble::Nonsense(why.clone()));
         }
         if header.revision > latest {
             self.latest = (header.revision, now);

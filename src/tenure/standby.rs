@@ -107,6 +107,11 @@ impl Standby {
         self.seen.as_ref()?.own.as_ref()
     }
 
+    pub(super) fn fence(&self) -> Option<Revision> {
+        let seen = self.seen.as_ref()?;
+        seen.own.as_ref().map(|_| seen.own_at)
+    }
+
     /// When the owner was seen to be alive last.
     pub(super) fn last_sign(&self) -> Option<Instant> {
         self.seen.as_ref().map(|seen| seen.since)

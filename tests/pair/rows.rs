@@ -504,6 +504,26 @@ fn another_cluster_and_an_older_copy_are_not_taken_for_the_rack() {
 }
 
 #[test]
+fn an_answer_of_another_cluster_in_between_harms_nothing_and_is_not_held_against_a_host_later() {
+    let mut pair = Pair::new();
+    pair.run(secs(5));
+    pair.etcd.cluster = 8;
+    pair.run(secs(4));
+    for host in &pair.hosts {
+        let why = host.tenure.unfit().unwrap_or_default();
+        assert!(why.contains("another cluster"), "{why}");
+    }
+    pair.etcd.cluster = 7;
+    pair.run(secs(5));
+    assert_eq!(pair.phases(), [Phase::Owner, Phase::Standby]);
+    let unfit: Vec<_> = pair.hosts.iter().map(|host| host.tenure.unfit()).collect();
+    assert_eq!(unfit, [None, None]);
+    pair.hosts.remove(0);
+    pair.run(secs(11));
+    assert_eq!(pair.phases(), [Phase::Owner]);
+}
+
+#[test]
 fn what_a_host_remembers_of_etcd_on_its_disk_holds_over_its_lives() {
     let pinned = |pin: fn(&mut Pinned)| {
         let mut pair = Pair::new();

@@ -224,9 +224,9 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     answer(
         "HaOwner",
-        "host:string url:string? since:time version:string released:boolean",
+        "host:string url:string? since:time version:string fence:natural? released:boolean",
     ),
-    answer("HaEtcd", "endpoints:[string] heard:number? latency:number?"),
+    answer("HaEtcd", "endpoints:[string] heard:number? latency:number? space:number?"),
     answer(
         "HaHost",
         "host:string url:string? version:string started_at:time said_at:time seen:number alive:boolean unfit:string? differs:boolean \

@@ -26,6 +26,8 @@ pub(in crate::daemon) struct Figures {
     pub(in crate::daemon) hosts: Vec<HaHost>,
     /// Requests to etcd.
     pub(in crate::daemon) etcd: etcd_client::Figures,
+    /// How much of its space each member of etcd has used.
+    pub(in crate::daemon) etcd_space: Vec<(String, f64)>,
 }
 
 impl Figures {
@@ -77,6 +79,15 @@ impl Figures {
             &began,
         )?;
         self.encode_hosts(rack, encoder)?;
+        self.encode_etcd(rack, encoder)
+    }
+
+    /// What was asked of etcd, and how it is.
+    fn encode_etcd(
+        &self,
+        rack: (&'static str, &str),
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> Encoded {
         let answered = &self.etcd.answered;
         let counts: Vec<_> = answered
             .iter()
@@ -110,6 +121,18 @@ impl Figures {
             "etcd_errors",
             "Requests that etcd has not answered, or refused.",
             &errors,
+        )?;
+        let space: Vec<_> = self
+            .etcd_space
+            .iter()
+            .map(|(member, ratio)| ([("member", member.as_str()), rack], *ratio))
+            .collect();
+        family(
+            encoder,
+            "etcd_space_ratio",
+            "How much of its quota a member of etcd has used: 1 is all, and it takes no commits then.",
+            None,
+            &space,
         )
     }
 

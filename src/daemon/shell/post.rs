@@ -3,6 +3,7 @@
 
 mod carrying;
 mod hosts;
+mod members;
 mod mirror;
 mod peers;
 
@@ -26,6 +27,8 @@ use crate::rack::{Birth, Rack, Remembered};
 use crate::tenure::keys::{Keys, Own};
 use crate::tenure::{Begun, Me, Phase, Pinned, Settings, Tenure};
 use crate::time::{Instant, WallTime};
+use members::Known;
+pub(in crate::daemon) use members::Member;
 use peers::Peers;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -48,6 +51,7 @@ pub(super) struct Shared {
     /// Since when the daemon runs.
     started: WallTime,
     members: Members,
+    known_members: Known,
     keys: Keys,
     pins: Pins,
     /// What was pinned before this life.
@@ -94,6 +98,8 @@ struct Fit {
     read_at: Option<Instant>,
     /// Its configuration has the nodes of all tasks that are under way.
     nodes: Result<(), String>,
+    /// No member of etcd is of a version that will not do.
+    etcd: Result<(), String>,
 }
 
 /// The rack as it is configured.
@@ -204,7 +210,16 @@ impl Post {
             deposed: shared.deposed,
             hosts: shared.peers.shown(&shared.nodes, now),
             etcd: shared.members.figures(),
+            etcd_space: shared.known_members.space(),
         })
+    }
+
+    /// For how long the oldest of what the rack has put down has waited for etcd, where it has to.
+    pub(super) fn unconfirmed(&self, now: Instant) -> Duration {
+        match self {
+            Self::Alone(_) => Duration::ZERO,
+            Self::Shared(shared) => shared.keeper.unconfirmed(now),
+        }
     }
 
     pub(super) fn has_nodes(&self, now: Instant) -> bool {
@@ -247,9 +262,10 @@ impl Post {
     }
 
     /// Etcd's members, and who we are to them, are others from now on.
-    pub(super) fn reload_etcd(&self, etcd: Option<&EtcdSettings>) {
+    pub(super) fn reload_etcd(&mut self, etcd: Option<&EtcdSettings>) {
         if let (Self::Shared(shared), Some(etcd)) = (self, etcd) {
             shared.members.replace(etcd.ways.clone(), etcd.user.clone());
+            shared.forget_members();
         }
     }
 
@@ -322,6 +338,7 @@ impl Shared {
             me,
             started: wall,
             members: Members::new(etcd.ways.clone(), etcd.user.clone(), etcd.request_timeout),
+            known_members: Known::new(now),
             peers: Peers::new(keys.clone(), now),
             keys,
             trail_at: now,
@@ -340,6 +357,7 @@ impl Shared {
                 history: Ok(()),
                 read_at: None,
                 nodes: Err("the journal in etcd was not read yet".to_owned()),
+                etcd: Err("no member of etcd has told its version yet".to_owned()),
             },
             known: false,
             judged: false,
@@ -347,6 +365,7 @@ impl Shared {
             began: BTreeMap::new(),
             deposed: 0,
         };
+        shared.members.are_of(shared.pins.pinned.cluster);
         // Not even its own rack of before a restart is taken unseen.
         shared.judge_fit(now);
         Ok(shared)

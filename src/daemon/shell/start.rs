@@ -6,6 +6,7 @@ use super::post::{Post, Shared};
 use super::publishing::Publisher;
 use super::recording::Records;
 use super::sending::Sending;
+use super::unconfirmed::Unconfirmed;
 use super::{Input, Shell};
 use crate::api::serve::{Asked, Audit, Context, State, TrailQueue, serve_unix};
 #[cfg(feature = "tls")]
@@ -88,6 +89,7 @@ pub(in crate::daemon) async fn run(
         journal: Some(journal),
         batches: Vec::new(),
         last_ticket: 0,
+        unconfirmed: Unconfirmed::default(),
         write_at: None,
         records: Records::new(trail, configuration.daemon.audit_limit()),
         journal_size,

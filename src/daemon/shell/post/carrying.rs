@@ -19,7 +19,9 @@ use std::time::Duration;
 impl Shared {
     /// All that speaks against this host is put together, and the tenure hears of it.
     pub(super) fn judge_fit(&mut self, now: Instant) {
-        let fit = self.fit.history.clone().and(self.fit.nodes.clone());
+        let fit = &self.fit;
+        let fit = fit.history.clone().and(fit.nodes.clone());
+        let fit = fit.and(self.fit.etcd.clone());
         self.keeper.tenure_mut().set_fit(fit, now);
         self.keeper.settle(now);
     }
@@ -261,7 +263,10 @@ impl Shell {
                 log::warn!("{what}");
                 self.record_own("DISOWN", what, None);
             }
-            Told::Pin(pinned) => shared.pins.keep(pinned),
+            Told::Pin(pinned) => {
+                shared.members.are_of(pinned.cluster);
+                shared.pins.keep(pinned);
+            }
             Told::Wished(host) => {
                 let now = self.awake_at;
                 if let Err(why) = shared.give_away(Some(host), now) {

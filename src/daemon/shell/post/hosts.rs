@@ -41,6 +41,7 @@ impl Shared {
         let permit = self.keeper.permit().filter(|permit| permit.holds(now));
         let owner = tenure.owner().or(self.owner.as_ref());
         let figures = self.members.figures();
+        let space = self.known_members.space();
         Ha {
             rack: self.plan.borrow().0.name.to_string(),
             host: self.me.host.clone(),
@@ -50,6 +51,7 @@ impl Shared {
                 url: own.url.clone(),
                 since: own.since,
                 version: own.version.clone(),
+                fence: tenure.fence(),
                 released: own.released.is_some(),
             }),
             permit_left: permit.map(|permit| (permit.until - now).as_secs_f64()),
@@ -59,6 +61,7 @@ impl Shared {
                 endpoints: self.members.names(),
                 heard: tenure.heard().map(|heard| (now - heard).as_secs_f64()),
                 latency: figures.latency().map(|latency| latency.as_secs_f64()),
+                space: space.into_iter().map(|(_, ratio)| ratio).reduce(f64::max),
             }),
             hosts: self.peers.shown(&self.nodes, now),
         }
@@ -107,6 +110,10 @@ impl Shell {
             self.mistake = Some(why.to_owned());
             return;
         }
+        self.look_at_members(now);
+        let Post::Shared(shared) = &mut self.post else {
+            return;
+        };
         // Before it has read the journal it knows nothing of itself that others could use.
         if !shared.judged {
             self.read_mirror();
