@@ -15,6 +15,7 @@ import uuid
 from daemon import BIN
 from bed import ROOT, Bed, Checks, until
 from ha_etcd import strange_etcds
+from ha_strange import strange_members
 from ha_tls import WITH_TLS, authority_of, not_trusted
 from pair import CHANGING, Etcd, Host, Net, Relay, Sim, Traffic, changes_of_hands, check_record, leader, owner_of, sh
 
@@ -100,7 +101,24 @@ def at_the_start(c, hosts, members):
     c.check("and rackbmc says so, exit 3", status == 3 and "mgmt-a owns the rack" in said, (status, said))
     status, _, _ = b.get("/healthz")
     c.check("its healthz is good", status == 200, status)
+    for host in hosts:
+        figures_of(c, host, members)
     two_racks_of_one_name(c, b)
+
+
+def figures_of(c, host, members):
+    """What it tells Prometheus, of itself and of etcd."""
+    read = lambda: sh("curl", "-sS", "--unix-socket", str(host.dir / "api.sock"), "http://localhost/metrics").stdout.splitlines()
+    space = [f'rackbmc_etcd_space_ratio{{member="{member.address}:2379",rack="bed"}} ' for member in members]
+    told = until(10, lambda: all(any(line.startswith(one) for line in read()) for one in space))
+    lines = [line for line in read() if not line.startswith("#")]
+    c.check("each member's space is among its figures", told, lines)
+    without = [line for line in lines if 'rack="bed"' not in line]
+    c.check("and every series has its rack", lines and not without, without)
+    waiting = [float(line.split()[-1]) for line in lines if line.startswith("rackbmc_journal_waiting_seconds{")]
+    c.check("nothing waits for the journal", len(waiting) == 1 and waiting[0] < 5, waiting)
+    etcd = host.ha().get("etcd") or {}
+    c.check("GET /v1/ha has the space and the fence, too", etcd.get("space") and (host.ha().get("owner") or {}).get("fence"), host.ha())
 
 
 def two_racks_of_one_name(c, b):
@@ -433,6 +451,7 @@ def inside(etcd):
         other(owner, hosts).stop()
         other_versions(c, etcd, owner, member)
     strange_etcds(c, etcd)
+    strange_members(c, etcd)
     not_trusted(c, etcd)
     with_users(c, etcd)
     c.end()
