@@ -1,7 +1,7 @@
 //! `[api]`: sockets, who may do what, and limits.
 
 use super::complaint::{At, Findings};
-use super::files::{Secrets, hex};
+use super::files::{Secrets, Wanted, hex};
 use super::section::{Section, text_of, wrong_type};
 use super::tls::{self, Tls};
 use crate::model::{
@@ -129,7 +129,9 @@ pub(super) fn read(
 const SOCKET_PATH: usize = 107;
 
 fn check_socket(socket: &At<String>, secrets: &Secrets<'_>, findings: &mut Findings<'_>) {
-    let length = secrets.path(&socket.value).as_os_str().len();
+    let path = secrets.path(&socket.value);
+    secrets.check_place(&path, Wanted::Socket, &socket.span, findings);
+    let length = path.as_os_str().len();
     if length > SOCKET_PATH {
         let complaint =
             format!("the path of the socket has {length} bytes: a socket takes {SOCKET_PATH}");

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -39,11 +39,23 @@ pub trait Files {
         None
     }
 
+    /// What is where this is to be made, or above it, and is something else.
+    fn obstacle(&self, _path: &Path, _wanted: Wanted) -> Option<PathBuf> {
+        None
+    }
+
     /// The number of a user of this host.
     fn user_id(&self, name: &str) -> Option<u32>;
 
     /// The number of a group of this host.
     fn group_id(&self, name: &str) -> Option<u32>;
+}
+
+/// What the daemon makes where it is not there yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    Socket,
+    Directory,
 }
 
 /// Why a file cannot be read; where it is there, for whom, and how the service's user would.
@@ -101,6 +113,20 @@ impl Files for Disk {
         Some(found.permissions().mode() & 0o7777)
     }
 
+    fn obstacle(&self, path: &Path, wanted: Wanted) -> Option<PathBuf> {
+        for place in path.ancestors() {
+            let Ok(found) = fs::metadata(place) else {
+                continue;
+            };
+            let fits = match wanted {
+                Wanted::Socket if place == path => found.file_type().is_socket(),
+                Wanted::Socket | Wanted::Directory => found.is_dir(),
+            };
+            return (!fits).then(|| place.to_path_buf());
+        }
+        None
+    }
+
     fn credentials(&self) -> Option<PathBuf> {
         std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
     }
@@ -132,6 +158,10 @@ impl Files for Check {
 
     fn directory_mode(&self, path: &Path) -> Option<u32> {
         Disk.directory_mode(path)
+    }
+
+    fn obstacle(&self, path: &Path, wanted: Wanted) -> Option<PathBuf> {
+        Disk.obstacle(path, wanted)
     }
 
     fn credentials(&self) -> Option<PathBuf> {
@@ -184,6 +214,25 @@ impl<'f> Secrets<'f> {
     /// A file name as typed, from the configuration's directory.
     pub(super) fn path(&self, typed: &str) -> PathBuf {
         self.directory.join(typed)
+    }
+
+    /// What the daemon is to make there finds something else in its place, or above it.
+    pub(super) fn check_place(
+        &self,
+        path: &Path,
+        wanted: Wanted,
+        span: &Range<usize>,
+        findings: &mut Findings<'_>,
+    ) {
+        let Some(place) = self.files.obstacle(path, wanted) else {
+            return;
+        };
+        let what = match wanted {
+            Wanted::Socket if place == path => "socket: move it away",
+            Wanted::Socket | Wanted::Directory => "directory",
+        };
+        let place = place.display();
+        findings.complain(span, format!("{place} is there, and is no {what}"));
     }
 
     /// Whether the system has a group of this name or number.
@@ -440,4 +489,38 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let pair = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     all_digits.then(|| (0..digits.len()).step_by(2).map(pair).collect())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_is_in_the_way_of_a_socket_or_a_directory_is_found() {
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name);
+        fs::write(at("file"), "x").expect("written");
+        let _listening = UnixListener::bind(at("socket")).expect("it listens");
+        let found = |name: &str, wanted| Disk.obstacle(&at(name), wanted);
+        for (name, wanted) in [
+            ("socket", Wanted::Socket),
+            ("new", Wanted::Socket),
+            ("new/new/socket", Wanted::Socket),
+            (".", Wanted::Directory),
+            ("new", Wanted::Directory),
+        ] {
+            assert_eq!(found(name, wanted), None, "{name} {wanted:?}");
+        }
+        for (name, wanted, obstacle) in [
+            (".", Wanted::Socket, "."),
+            ("file", Wanted::Socket, "file"),
+            ("file/socket", Wanted::Socket, "file"),
+            ("socket/new/socket", Wanted::Socket, "socket"),
+            ("file", Wanted::Directory, "file"),
+            ("socket/new", Wanted::Directory, "socket"),
+        ] {
+            assert_eq!(found(name, wanted), Some(at(obstacle)), "{name} {wanted:?}");
+        }
+    }
 }

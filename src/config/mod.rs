@@ -20,7 +20,7 @@ mod tls;
 pub use api::ApiSettings;
 pub use complaint::Complaint;
 pub use etcd::EtcdSettings;
-pub use files::{Check, Content, Disk, Files};
+pub use files::{Check, Content, Disk, Files, Wanted};
 pub use fleet::{FleetAuth, FleetFile, FleetPlace, FleetRack, fleet_file};
 pub use ha::HaSettings;
 pub use node::uuid_of;
@@ -314,6 +314,8 @@ fn read_daemon(
     ];
     if let Some(typed) = section.nonempty("state_dir", findings) {
         settings.state_dir = secrets.path(&typed.value);
+        let (place, span) = (&settings.state_dir, &typed.span);
+        secrets.check_place(place, Wanted::Directory, span, findings);
     }
     if let Some(typed) = section.word("log_level", &levels, findings) {
         settings.log_level = typed.value;
