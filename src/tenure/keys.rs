@@ -121,6 +121,9 @@ pub struct Own {
     /// The format of what this tenure writes into the journal.
     #[serde(default)]
     pub format: u64,
+    /// So long it may be silent before another host claims: the hosts may be configured otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<Duration>,
     /// It is over, and nothing of it is outstanding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Released>,

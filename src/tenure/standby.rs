@@ -272,7 +272,12 @@ impl Tenure {
                     (seen.since + wait, Cause::Released)
                 }
                 None if self.was_mine(own) => (seen.since, Cause::Restart),
-                None => (seen.since + self.settings.tenure, Cause::Silence),
+                // What it may do without a word of etcd lasts as long as *its* time says.
+                None => {
+                    let theirs = own.patience.unwrap_or_default();
+                    let patience = self.settings.tenure.max(theirs);
+                    (seen.since + patience, Cause::Silence)
+                }
             },
         };
         Some((at.max(standby.claim_at), cause))
@@ -310,6 +315,7 @@ impl Tenure {
             since: self.wall(now),
             version: self.me.version.clone(),
             format: self.me.format,
+            patience: Some(self.settings.tenure),
             released: None,
         };
         let request = self.claim(&own, &seen, now);

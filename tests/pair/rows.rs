@@ -524,6 +524,40 @@ fn an_answer_of_another_cluster_in_between_harms_nothing_and_is_not_held_against
 }
 
 #[test]
+fn a_host_waits_as_long_as_the_owner_was_configured_with_where_that_is_longer() {
+    let of = |seconds| Settings {
+        tenure: secs(seconds),
+        ..settings()
+    };
+    for (owners, others, waits) in [(60, 6, 60), (6, 60, 60), (9, 9, 9)] {
+        let now = Instant::after_start(secs(1000));
+        let mut pair = Pair {
+            now,
+            etcd: Etcd::default(),
+            hosts: vec![host(me(0), of(owners), 1, now)],
+        };
+        pair.run(millis(10));
+        pair.hosts.push(host(me(1), of(others), 2, now));
+        // Between two signs of life of the owner nobody claims.
+        pair.run(secs(100));
+        assert_eq!(pair.phases(), [Phase::Owner, Phase::Standby]);
+        pair.hosts[0].cut = true;
+        let since = pair.now;
+        while pair.phases()[1] != Phase::Owner {
+            pair.run(millis(100));
+            assert!(pair.now - since < secs(waits + 2), "{owners} {others}");
+        }
+        let until = |event: &Event| match event {
+            Event::Own(begun) => Some(begun.until),
+            Event::Until(until) => Some(*until),
+            _ => None,
+        };
+        let permitted = pair.hosts[0].events.iter().rev().find_map(until).unwrap();
+        assert!(permitted + secs(1) < pair.now, "{owners} {others}");
+    }
+}
+
+#[test]
 fn what_a_host_remembers_of_etcd_on_its_disk_holds_over_its_lives() {
     let pinned = |pin: fn(&mut Pinned)| {
         let mut pair = Pair::new();
