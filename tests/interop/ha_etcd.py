@@ -1,6 +1,7 @@
 """An etcd that is full, put back from a copy, or another one: nothing is pressed, nothing is lost, and the words are clear. A part of
 ha.py, in its namespaces."""
 import pathlib
+import re
 import shutil
 
 from daemon import BIN
@@ -40,6 +41,30 @@ def without_a_node(c, host):
     host.start()
     c.check("with the node it does, and goes on", owner_of([host], 25) is host and ended(host, task["id"]), host.ha())
     c.check("and switches it on again", taken(host, "n01", "power on"), host.ha())
+
+
+def alone(c, host, member):
+    """A person goes on without etcd, and finds the way back, as docs/two-hosts.md has it."""
+    status, task, _ = ask(host, "n01", "soft power off")
+    c.check("a task stands still", status == 202 and host.rackbmc("suspend", "n01")[0] == 0, task)
+    member.kill()
+    c.check("etcd is away: the host stops", host.stop() == 0, host.said()[-800:])
+    text = host.config.read_text()
+    (host.dir / "alone").mkdir(mode=0o700)
+    without = re.sub(r"(?s)\[ha\].*?(?=\[defaults\])", "", text).replace(f"{host.dir}/state", f"{host.dir}/alone")
+    host.config.write_text(without)
+    c.check("without [ha] and with a journal of its own it starts", host.start(), host.said()[-1500:])
+    c.check("it knows of no task, and switches", host.get("/v1/tasks")[1]["tasks"] == [] and taken(host, "n02", "power off"), host.said()[-800:])
+    host.stop()
+    member.start()
+    until(15, member.healthy)
+    host.config.write_text(text)
+    host.start()
+    c.check("with [ha] and the old journal it owns the rack again", owner_of([host], 25) is host, host.ha())
+    found = host.get(f"/v1/tasks/{task['id']}")[1]
+    c.check("the task is there as it was left", found.get("state") == "suspended", found)
+    c.check("and can be aborted", host.rackbmc("abort", "n01")[0] == 0 and ended(host, task["id"]), found)
+    c.check("both are switched on again", taken(host, "n01", "power on") and taken(host, "n02", "power on"), host.ha())
 
 
 def full(c, etcd, host, member, sim):
@@ -112,6 +137,7 @@ def strange_etcds(c, etcd):
         done = host.run("--check-etcd")
         c.check("a small quota is advised against", done.returncode == 0 and "its quota is 5 MB" in done.stdout, done.stdout)
         without_a_node(c, host)
+        alone(c, host, member)
         full(c, etcd, host, member, sim)
         put_back(c, host, member, sim)
         panics = [line for line in host.said().splitlines() if "panicked" in line]
