@@ -5,6 +5,7 @@ use crate::fault::{Act, Fault, Length};
 use crate::scene::Scene;
 use crate::watch::{Asked, Watched};
 use crate::world::{World, address, millis, secs, who};
+use rackbmcd::bmc::identity::as_written;
 use rackbmcd::model::{Control, Operation, Power, PowerState, TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::sim::{ChassisOrder, Mishap, Privilege, guid_of};
@@ -274,8 +275,8 @@ impl Story {
 
     /// Whether the daemon takes the other BMC for the node's.
     fn is_taken(&mut self) -> bool {
-        let other = Uuid::from_bytes(guid_of("n99")).to_string();
-        self.known_guid() == Some(other)
+        let other = as_written(Uuid::from_bytes(guid_of("n99")));
+        self.known_guid() == Some(other.to_string())
     }
 
     fn put_right(&mut self) -> Result<(), String> {
