@@ -4,6 +4,7 @@
 use rackbmcd::etcd::{
     Answer, Change, Compare, Entry, Header, Op, Request, Revision, Span, Trouble, Txn,
 };
+use rackbmcd::tenure::keys;
 use std::collections::BTreeMap;
 
 /// See the head of this file.
@@ -20,6 +21,8 @@ pub(crate) struct Etcd {
     pub forbidden: bool,
     /// It has no leader: nothing is carried out.
     pub leaderless: bool,
+    /// A mutation: nobody hears how long an owner may be silent.
+    pub hides_patience: bool,
     /// A mutation: comparisons of this key are not made.
     pub blind_for: Option<String>,
 }
@@ -34,6 +37,7 @@ impl Default for Etcd {
             full: false,
             forbidden: false,
             leaderless: false,
+            hides_patience: false,
             blind_for: None,
         }
     }
@@ -98,7 +102,7 @@ impl Etcd {
                     self.keys.insert(key.clone(), (value.clone(), revision));
                     let put = Change::Put(Entry {
                         key: key.clone(),
-                        value: value.clone(),
+                        value: self.told(key, value),
                         revision,
                     });
                     self.changes.push((revision, put));
@@ -140,10 +144,24 @@ impl Etcd {
         let found = self.keys.iter().filter(|(key, _)| span.contains(key));
         let entry = |(key, (value, revision)): (&String, &(Vec<u8>, Revision))| Entry {
             key: key.clone(),
-            value: value.clone(),
+            value: self.told(key, value),
             revision: *revision,
         };
         found.map(entry).collect()
+    }
+
+    /// What is said of a key's value.
+    fn told(&self, key: &str, value: &[u8]) -> Vec<u8> {
+        let own = serde_json::from_slice(value);
+        match own {
+            Ok(serde_json::Value::Object(mut own))
+                if self.hides_patience && key.ends_with("/own") =>
+            {
+                own.remove("patience");
+                keys::bytes(&own)
+            }
+            _ => value.to_vec(),
+        }
     }
 
     fn header(&self) -> Header {

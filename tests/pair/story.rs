@@ -88,6 +88,7 @@ impl Story {
         if mutation == Mutation::Lease {
             world.etcd.blind_for = Some(World::keys().beat());
             world.hosts[1].tenure = millis(2100);
+            world.etcd.hides_patience = true;
         }
         for place in 0..nodes {
             let link = world.sim.link_mut(address(place)).unwrap();
