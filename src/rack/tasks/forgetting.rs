@@ -37,10 +37,12 @@ impl Tasks {
                 let batch = task.identity.batch.and_then(|id| self.batches.get(&id));
                 let of_running = batch.is_some_and(|batch| !batch.has_ended());
                 let age = at.age(ended_at);
+                // Of what has just ended the oldest requests go first, run their batches or not:
+                // who had all of the largest rack switched on, and then off, asks for the second.
                 let goes = match of_running {
+                    _ if age <= ASKED_FOR => Goes::Last,
                     true => Goes::OfRunning,
-                    false if age > ASKED_FOR => Goes::First,
-                    false => Goes::Last,
+                    false => Goes::First,
                 };
                 if goes != turn {
                     continue;
@@ -144,7 +146,7 @@ impl Tasks {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Goes {
     First,
-    /// As one of a batch that has not ended.
+    /// As one of a batch that has not ended, a long time after its own end.
     OfRunning,
     /// As one that has just ended.
     Last,
@@ -241,6 +243,18 @@ mod tests {
         tasks.forget_old(day, at(3000), &mut Ledger::new());
         assert!(tasks.get(id(9096)).is_none() && tasks.batch(id(90_002)).is_none());
         assert!(tasks.get(id(14_096)).is_some());
+    }
+
+    #[test]
+    fn the_batch_before_goes_before_what_ended_in_the_one_that_runs() {
+        let mut tasks = Tasks::default();
+        batch(&mut tasks, 90_001, 1..=4096, false);
+        batch(&mut tasks, 90_002, 5001..=9096, true);
+        let day = Duration::from_secs(86_400);
+        tasks.forget_old(day, at(20), &mut Ledger::new());
+        assert_eq!(tasks.ended.len(), ENDED_TASKS_KEPT);
+        assert!(tasks.get(id(1)).is_none());
+        assert!(tasks.get(id(5001)).is_some() && tasks.get(id(9096)).is_some());
     }
 
     #[test]
