@@ -123,8 +123,9 @@ impl Peers {
         self.known.insert(peer.said.host.clone(), peer);
         if self.known.len() > HOSTS_KEPT {
             let silent = self.known.iter().min_by_key(|(_, peer)| peer.seen);
-            let silent = silent.map(|(host, _)| host.clone());
-            silent.map(|host| self.known.remove(&host));
+            if let Some(host) = silent.map(|(host, _)| host.clone()) {
+                self.known.remove(&host);
+            }
         }
     }
 
