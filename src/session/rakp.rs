@@ -10,6 +10,7 @@ use super::vocabulary::{Dropped, OpenError};
 use crate::ipmi::open_session::{self, Refused};
 use crate::ipmi::payload::PayloadType;
 use crate::ipmi::rakp::{NAME_LIMIT, NAME_ONLY, Rakp2};
+use crate::ipmi::suite::Algorithms;
 use crate::ipmi::{Status, SuiteId, Wire, message, session20};
 
 /// Stands for the status of a reply that ends before it; no BMC has one so high.
@@ -373,23 +374,7 @@ impl Handshake {
         let asked_at = self.copies.sent_at(accepted.tag);
         ctx.memory.ledger.goes_on(asked_at);
         if accepted.algorithms != suite.algorithms() {
-            // No silent downgrade: what the BMC chose is used only where it is configured.
-            let (asked, got) = (suite.algorithms().to_string(), accepted.algorithms);
-            // Nobody goes on with it, but the BMC has made a session for it (rule 10).
-            ctx.memory.ledger.leaves_half_open(ctx.now);
-            self.leave_log_in(ctx);
-            if let Some(suite) = self.plan.pop_front() {
-                self.evidence.push(format!(
-                    "suite {}: the BMC chose {got} instead, not taken",
-                    suite.id
-                ));
-                let downgrade = OpenError::Downgrade {
-                    asked,
-                    got: got.to_string(),
-                };
-                self.verdicts.push((suite.id, Verdict::Failed(downgrade)));
-            }
-            return self.open_session(ctx);
+            return self.refuse_downgrade(suite.algorithms(), accepted.algorithms, ctx);
         }
         let mut console_random = [0; 16];
         ctx.entropy.fill(&mut console_random);
@@ -417,6 +402,31 @@ impl Handshake {
         }));
         self.send_rakp1(ctx);
         Progress::Going(self)
+    }
+
+    /// The BMC chose other algorithms than it was asked for: the next suite has its turn.
+    fn refuse_downgrade(
+        mut self: Box<Self>,
+        asked: Algorithms,
+        got: Algorithms,
+        ctx: &mut Context<'_>,
+    ) -> Progress {
+        // No silent downgrade: what the BMC chose is used only where it is configured. Nobody goes
+        // on with it, but the BMC has made a session for it (rule 10).
+        ctx.memory.ledger.leaves_half_open(ctx.now);
+        self.leave_log_in(ctx);
+        if let Some(suite) = self.plan.pop_front() {
+            self.evidence.push(format!(
+                "suite {}: the BMC chose {got} instead, not taken",
+                suite.id
+            ));
+            let downgrade = OpenError::Downgrade {
+                asked: asked.to_string(),
+                got: got.to_string(),
+            };
+            self.verdicts.push((suite.id, Verdict::Failed(downgrade)));
+        }
+        self.open_session(ctx)
     }
 
     // RAKP.

@@ -3,6 +3,7 @@
 use super::secret::Password;
 use super::*;
 use crate::entropy::Seeded;
+use crate::ipmi::PrivilegeLevel;
 use std::time::Duration;
 
 mod behaviour;

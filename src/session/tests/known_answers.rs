@@ -2,6 +2,8 @@
 //! with Python's hashlib, and recorded between ipmitool and ipmi_sim.
 
 use super::*;
+use crate::ipmi::command::chassis_control;
+use crate::ipmi::message::Checksums;
 use crate::ipmi::rakp::{Rakp1, Rakp2, Rakp3, Rakp4};
 use crate::ipmi::rmcp;
 use crate::ipmi::session20;

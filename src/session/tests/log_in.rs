@@ -4,7 +4,7 @@ use super::world::{World, accept, prove_nothing};
 use super::*;
 use crate::ipmi::open_session::{self, Refused};
 use crate::ipmi::payload::PayloadType;
-use crate::ipmi::{CompletionCode, Status, SuiteId};
+use crate::ipmi::{CompletionCode, Status, SuiteId, rmcp};
 
 #[test]
 fn rakp_1_goes_again_within_the_log_in_and_only_then_all_begins_anew_from_a_fresh_port() {

@@ -3,7 +3,7 @@
 
 use super::known_answers::{Recorded, Tape, orders, sessions};
 use super::*;
-use crate::ipmi::command::get_chassis_status;
+use crate::ipmi::command::{chassis_control, get_chassis_status};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
