@@ -66,7 +66,7 @@ impl From<Response> for Outcome {
     }
 }
 
-/// Handles `request` of somebody who has `rights`: what its answer is dressed in, and what came of
+/// Handles `request` of somebody who has `rights`: the frame of its answer, and what came of
 /// it.
 pub async fn handle(
     request: Request,

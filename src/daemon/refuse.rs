@@ -133,9 +133,9 @@ async fn tell(stream: UnixStream, why: Rc<str>) {
 }
 
 fn with_head(response: Response) -> hyper::Response<Full<Bytes>> {
-    let mut dressed = hyper::Response::new(Full::new(Bytes::from(response.body)));
-    *dressed.status_mut() = response.status;
-    let headers = dressed.headers_mut();
+    let mut answer = hyper::Response::new(Full::new(Bytes::from(response.body)));
+    *answer.status_mut() = response.status;
+    let headers = answer.headers_mut();
     if let Some(kind) = response.media_type {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
@@ -145,5 +145,5 @@ fn with_head(response: Response) -> hyper::Response<Full<Bytes>> {
         }
     }
     headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("5"));
-    dressed
+    answer
 }

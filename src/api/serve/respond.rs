@@ -111,8 +111,8 @@ pub(super) async fn respond(
             turn: turn.clone(),
             names: Rc::new(names),
         });
-        let (dress, outcome) = handle(request, rights, daemon).await;
-        frame = dress;
+        let (shown, outcome) = handle(request, rights, daemon).await;
+        frame = shown;
         match outcome? {
             Outcome::Whole(response) => Ok(End::Whole(response)),
             Outcome::Stream(mut stream) => {
@@ -335,9 +335,9 @@ fn with_head<B>(response: Response, body: B, last: bool) -> hyper::Response<B> {
         response.status,
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::UNAUTHORIZED
     );
-    let mut dressed = hyper::Response::new(body);
-    *dressed.status_mut() = response.status;
-    let headers = dressed.headers_mut();
+    let mut answer = hyper::Response::new(body);
+    *answer.status_mut() = response.status;
+    let headers = answer.headers_mut();
     if let Some(media_type) = response.media_type {
         headers.insert(
             http::header::CONTENT_TYPE,
@@ -353,7 +353,7 @@ fn with_head<B>(response: Response, body: B, last: bool) -> hyper::Response<B> {
     if unread || last {
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
-    dressed
+    answer
 }
 
 /// Who asks, once their credentials were looked at.
