@@ -3,7 +3,7 @@
 use super::{Input, Shell};
 use crate::daemon::audit;
 use crate::daemon::names;
-use crate::daemon::store::committer::Look;
+use crate::daemon::store::committer::StoreQuery;
 use crate::daemon::store::{Store, StoreError};
 use crate::model::AuditPage;
 use crate::rack::record::Stretch;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 /// The ways to the store and to the resolver.
 pub(super) struct Looks {
     /// To the thread that has the store.
-    pub(super) store: Sender<Look>,
+    pub(super) store: Sender<StoreQuery>,
     /// Turns of looking at it.
     store_turns: Rc<Semaphore>,
     /// Turns of looking a BMC's name up.
@@ -22,7 +22,7 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    pub(super) fn new(store: Sender<Look>) -> Self {
+    pub(super) fn new(store: Sender<StoreQuery>) -> Self {
         Self {
             store,
             store_turns: Rc::new(Semaphore::new(LOOKS)),
@@ -67,7 +67,7 @@ impl Shell {
 
 /// A stretch of the audit trail.
 pub(super) async fn read_trail(
-    looks: Sender<Look>,
+    looks: Sender<StoreQuery>,
     after: u64,
     limit: usize,
 ) -> Result<AuditPage, String> {
@@ -76,7 +76,7 @@ pub(super) async fn read_trail(
 
 /// Entries of the journal, with their keys.
 pub(super) async fn find(
-    looks: Sender<Look>,
+    looks: Sender<StoreQuery>,
     stretch: Stretch,
 ) -> Result<Vec<(String, Vec<u8>)>, String> {
     ask_store(looks, move |store| store.stretch(&stretch)).await
@@ -84,11 +84,11 @@ pub(super) async fn find(
 
 /// What the thread that has the store finds in it.
 pub(super) async fn ask_store<T: Send + 'static>(
-    looks: Sender<Look>,
+    looks: Sender<StoreQuery>,
     question: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, String> {
     let (reply, answer) = smol::channel::bounded(1);
-    let look: Look = Box::new(move |store| {
+    let look: StoreQuery = Box::new(move |store| {
         // Nobody waits any more where this fails.
         let _ = reply.try_send(question(store));
     });

@@ -22,7 +22,7 @@ use crate::daemon::randomness::Kernel;
 use crate::daemon::signals::Signals;
 use crate::daemon::spread::Spread;
 use crate::daemon::store::Store;
-use crate::daemon::store::committer::{self, Committed, Look};
+use crate::daemon::store::committer::{self, Committed, StoreQuery};
 use crate::daemon::systemd::notify;
 use crate::daemon::thread::Executor;
 use crate::daemon::udp::Sockets;
@@ -193,7 +193,7 @@ struct Clients {
 
 /// What the API needs of the world.
 fn context(
-    looks: Sender<Look>,
+    looks: Sender<StoreQuery>,
     inputs: &Sender<Input>,
     configuration: &Configuration,
     path: PathBuf,

@@ -39,7 +39,7 @@ pub enum Committed {
 }
 
 /// A look at the store that somebody wants, between two commits.
-pub type Look = Box<dyn FnOnce(&mut Store) + Send>;
+pub type StoreQuery = Box<dyn FnOnce(&mut Store) + Send>;
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 pub fn spawn(
     mut store: Store,
     inbox: Receiver<Batch>,
-    looks: Receiver<Look>,
+    looks: Receiver<StoreQuery>,
     outbox: Sender<Committed>,
 ) -> std::io::Result<std::thread::JoinHandle<Store>> {
     let durable = store.keys(Table::Tasks).map_err(std::io::Error::other)?;
@@ -157,7 +157,7 @@ async fn run(
     mut store: Store,
     durable: Vec<String>,
     inbox: Receiver<Batch>,
-    looks: Receiver<Look>,
+    looks: Receiver<StoreQuery>,
     outbox: Sender<Committed>,
     retry: Duration,
 ) -> Store {
@@ -177,8 +177,8 @@ async fn run(
                 look_after = LOOK_AFTER_FILE;
                 waiting.add(batch, &mut admitted);
             }
-            Next::Look(look) => {
-                look(&mut store);
+            Next::Query(query) => {
+                query(&mut store);
                 continue;
             }
             Next::Retry if waiting.ticket.is_none() => {
@@ -242,16 +242,16 @@ async fn run(
 /// What ends the committer's waiting.
 enum Next {
     Batch(Batch),
-    Look(Look),
+    Query(StoreQuery),
     Retry,
     End,
 }
 
-async fn next(inbox: &Receiver<Batch>, looks: &Receiver<Look>, retry: Duration) -> Next {
+async fn next(inbox: &Receiver<Batch>, looks: &Receiver<StoreQuery>, retry: Duration) -> Next {
     let batch = async { inbox.recv().await.map_or(Next::End, Next::Batch) };
     let look = async {
         match looks.recv().await {
-            Ok(look) => Next::Look(look),
+            Ok(query) => Next::Query(query),
             // Nobody will ever want one again.
             Err(_) => future::pending().await,
         }

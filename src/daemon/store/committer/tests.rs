@@ -12,7 +12,7 @@ fn batch(ticket: u64, key: &str, value: &str) -> Batch {
     }
 }
 
-fn nobody_looks() -> Receiver<Look> {
+fn nobody_looks() -> Receiver<StoreQuery> {
     unbounded().1
 }
 
@@ -179,7 +179,7 @@ fn a_look_sees_what_was_committed_before_it() {
         while waiting::block_on(outcomes.recv()) != Ok(Committed::Durable(ticket)) {}
     }
     let (seen, found) = unbounded();
-    let look: Look = Box::new(move |store| {
+    let look: StoreQuery = Box::new(move |store| {
         let after = store.after(Table::Audit, "1", 5).unwrap();
         let all = store.load().unwrap().len();
         seen.try_send((after, store.last(Table::Audit).unwrap(), all))
