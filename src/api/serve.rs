@@ -196,7 +196,7 @@ pub type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer)>;
 pub type UserName = Box<dyn Fn(u32) -> Later<Option<String>>>;
 
 /// Reads the audit trail, or says why it cannot.
-pub type Trail = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>>>;
+pub type AuditReader = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>>>;
 
 /// Gives the rack to another host, or says why not.
 pub type HandOver = Box<dyn Fn(Option<String>) -> Later<Result<(), Refused>>>;
@@ -221,7 +221,7 @@ pub struct Context {
     /// Told of every request of a known sender that was meant to change something.
     pub audit: TrailQueue,
     /// Reads the audit trail: records after a number, at most so many.
-    pub trail: Trail,
+    pub trail: AuditReader,
     /// What the daemon adds to a report about itself.
     pub support: Box<dyn Fn() -> Later<Support>>,
     /// How it stands with the hosts of the rack.
