@@ -97,18 +97,18 @@ impl std::error::Error for NodeSetError {}
 /// Anything that is not such an expression, more than [`LIMIT`] names, and no name at all: with the
 /// place.
 pub fn expand(text: &str, groups: Groups<'_>) -> Result<Vec<String>, NodeSetError> {
-    expand_within(text, groups, &mut Room::of(LIMIT))
+    expand_within(text, groups, &mut Budget::of(LIMIT))
 }
 
 /// How much may still be expanded.
-struct Room {
+struct Budget {
     most: usize,
     names: usize,
     bytes: usize,
 }
 
-impl Room {
-    /// Room for so many names.
+impl Budget {
+    /// Budget for so many names.
     fn of(most: usize) -> Self {
         Self {
             most,
@@ -131,7 +131,7 @@ impl Room {
 fn expand_within(
     text: &str,
     groups: Groups<'_>,
-    room: &mut Room,
+    budget: &mut Budget,
 ) -> Result<Vec<String>, NodeSetError> {
     let fault = |at: usize, fault| NodeSetError {
         text: text.to_owned(),
@@ -168,8 +168,8 @@ fn expand_within(
             fault(at + inner + usize::from(marked), f)
         })?;
         let mut these = pattern
-            .names(room)
-            .ok_or_else(|| fault(at, Fault::TooMany(room.most)))?;
+            .names(budget)
+            .ok_or_else(|| fault(at, Fault::TooMany(budget.most)))?;
         if is_group {
             let mut members = Vec::new();
             for group in these {
@@ -179,8 +179,8 @@ fn expand_within(
                 };
                 let found = groups(&known);
                 let found = found.ok_or_else(|| fault(at, Fault::NoSuchGroup(group.clone())))?;
-                if !room.take(found.len(), found.iter().map(String::len).sum()) {
-                    return Err(fault(at, Fault::TooMany(room.most)));
+                if !budget.take(found.len(), found.iter().map(String::len).sum()) {
+                    return Err(fault(at, Fault::TooMany(budget.most)));
                 }
                 members.extend(found);
             }
@@ -232,17 +232,17 @@ pub fn expand_few(
         column: 1,
         fault,
     };
-    let (mut names, mut room) = (Names::default(), Room::of(most));
+    let (mut names, mut budget) = (Names::default(), Budget::of(most));
     for text in texts {
-        let these = expand_within(text.as_ref(), groups, &mut room)?;
+        let these = expand_within(text.as_ref(), groups, &mut budget)?;
         names.join(Join::Add, these);
     }
     if names.order.is_empty() {
         return Err(nothing(Fault::NoTargets));
     }
-    let mut room = Room::of(most);
+    let mut budget = Budget::of(most);
     for text in excluded {
-        let these = expand_within(text.as_ref(), groups, &mut room)?;
+        let these = expand_within(text.as_ref(), groups, &mut budget)?;
         names.join(Join::TakeOut, these);
     }
     if names.order.is_empty() {
@@ -264,7 +264,7 @@ pub fn expand_pattern(text: &str) -> Result<Vec<String>, NodeSetError> {
         fault,
     };
     let pattern = Pattern::parse(text).map_err(|(at, f)| fault(at, f))?;
-    let names = pattern.names(&mut Room::of(LIMIT));
+    let names = pattern.names(&mut Budget::of(LIMIT));
     names.ok_or_else(|| fault(0, Fault::TooMany(LIMIT)))
 }
 
@@ -426,16 +426,16 @@ impl Pattern {
         Ok(Self { texts, brackets })
     }
 
-    /// The strings it stands for, the first bracket the slowest; `None` where there is no `room`
+    /// The strings it stands for, the first bracket the slowest; `None` where there is no `budget`
     /// for them.
-    fn names(&self, room: &mut Room) -> Option<Vec<String>> {
+    fn names(&self, budget: &mut Budget) -> Option<Vec<String>> {
         let size = |ranges: &Vec<Range>| ranges.iter().map(Range::len).fold(0, u64::saturating_add);
         let count = self.brackets.iter().map(size).fold(1, u64::saturating_mul);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let texts: usize = self.texts.iter().map(String::len).sum();
         let digits = |ranges: &Vec<Range>| ranges.iter().map(Range::digits).max().unwrap_or(0);
         let longest = texts + self.brackets.iter().map(digits).sum::<usize>();
-        if !room.take(count, count.saturating_mul(longest)) {
+        if !budget.take(count, count.saturating_mul(longest)) {
             return None;
         }
         let mut names = vec![self.texts[0].clone()];
