@@ -34,12 +34,12 @@ impl Held {
 
 /// See the head of this file.
 #[derive(Debug)]
-pub(super) struct Leaving {
+pub(super) struct LeavableFile {
     file: FileBackend,
     hold: Hold,
 }
 
-impl Leaving {
+impl LeavableFile {
     pub(super) fn new(file: FileBackend, hold: Hold) -> io::Result<Self> {
         hold.bytes.store(file.len()?, Ordering::Relaxed);
         Ok(Self { file, hold })
@@ -54,7 +54,7 @@ impl Leaving {
     }
 }
 
-impl StorageBackend for Leaving {
+impl StorageBackend for LeavableFile {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

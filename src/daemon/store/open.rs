@@ -1,6 +1,6 @@
 //! The journal is made, opened, opened again after an error, and brought to the newest format.
 
-use super::leaving::{Hold, Leaving};
+use super::leaving::{Hold, LeavableFile};
 use super::place::{self, Lock, Opened};
 use super::tables::{FORMAT_KEY, META, definition, owned, read_count, read_table};
 use super::untouched::Untouched;
@@ -251,7 +251,7 @@ fn on_disk(hold: Hold) -> OpenDatabase {
         let mut builder = Builder::new();
         // Its integrity was checked when its format was looked at.
         builder.set_cache_size(CACHE);
-        builder.create_with_backend(Leaving::new(FileBackend::new(file)?, hold.clone())?)
+        builder.create_with_backend(LeavableFile::new(FileBackend::new(file)?, hold.clone())?)
     })
 }
 
