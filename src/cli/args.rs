@@ -7,7 +7,7 @@
 mod expert;
 mod fingers;
 pub(super) mod help;
-mod look;
+mod inspect;
 mod press;
 mod proposals;
 mod verbs;
@@ -16,7 +16,7 @@ pub(super) use expert::{
     Audit, AuditVerb, BmcAccept, BmcReset, BmcVerb, Discover, Init, Level, Raw, SelClear, SelList,
     SelVerb, Support,
 };
-pub(super) use look::{
+pub(super) use inspect::{
     BatchShow, Check, Events, History, OnOff, Racks, Status, TaskShow, Tasks, Watch,
 };
 pub(super) use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};

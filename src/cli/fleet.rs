@@ -10,11 +10,11 @@ mod completed;
 mod control;
 mod happen;
 mod id;
-mod look;
 mod members;
 mod press;
 mod run;
 mod select;
+mod status;
 mod summaries;
 
 use super::args::{ChassisNoun, CommandLine, Common, InjectNoun, NounVerb, PowerVerb, Verb};
@@ -67,7 +67,7 @@ pub(super) async fn run(line: CommandLine) -> Result<u8, Failure> {
     let racks = members::with_etcd(&line.common);
     if let Verb::Check(args) = &line.verb {
         let (verdict, text) = match racks {
-            Ok((racks, etcd)) => look::check(&Fleet { racks, etcd, out }, args).await,
+            Ok((racks, etcd)) => status::check(&Fleet { racks, etcd, out }, args).await,
             Err(failure) => (Nagios::Unknown, format!("RACKBMC UNKNOWN - {failure}")),
         };
         out.data(&text);
@@ -76,15 +76,15 @@ pub(super) async fn run(line: CommandLine) -> Result<u8, Failure> {
     let (racks, etcd) = racks?;
     let fleet = &Fleet { racks, etcd, out };
     let exit = match line.verb {
-        Verb::Racks(args) => look::racks(fleet, &args).await,
-        Verb::Status(args) => look::status(fleet, &args).await,
+        Verb::Racks(args) => status::racks(fleet, &args).await,
+        Verb::Status(args) => status::status(fleet, &args).await,
         Verb::Power(verb) => pressed(fleet, verb).await,
         Verb::PowerNoun { verb }
         | Verb::Chassis {
             noun: ChassisNoun::Power { verb },
         } => match verb {
             NounVerb::Press(verb) => pressed(fleet, verb).await,
-            NounVerb::Status(args) => look::status(fleet, &args).await,
+            NounVerb::Status(args) => status::status(fleet, &args).await,
         },
         Verb::Inject {
             noun: InjectNoun::Nmi(args),

@@ -22,8 +22,8 @@ mod fleet;
 mod follow;
 mod ha;
 mod init;
+mod inspect;
 mod ironic;
-mod look;
 mod node_ops;
 mod output;
 mod patience;
@@ -216,10 +216,10 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Task(args) => tasks::show(app, args).await,
         Verb::Batch(args) => tasks::batch(app, args).await,
         Verb::Wait(args) => until::until(app, args).await,
-        Verb::Events(args) => look::events(app, args).await,
+        Verb::Events(args) => inspect::events(app, args).await,
         Verb::Watch(args) => watch::watch(app, args).await,
-        Verb::Explain(nodes) => look::explain(app, &nodes).await,
-        Verb::History(args) => look::history(app, args).await,
+        Verb::Explain(nodes) => inspect::explain(app, &nodes).await,
+        Verb::History(args) => inspect::history(app, args).await,
         Verb::Identify(args) => node_ops::identify(app, args).await,
         Verb::Bootdev(args) => node_ops::bootdev(app, args).await,
         Verb::Raw(args) => expert::raw(app, args).await,

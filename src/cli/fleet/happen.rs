@@ -6,7 +6,7 @@ use super::{Answer, Fleet, PATIENCE, Rack, tell};
 use crate::cli::App;
 use crate::cli::args::{Events, Nodes, Tasks, Until};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::look::show_event;
+use crate::cli::inspect::show_event;
 use crate::cli::output::{self, say};
 use crate::cli::patience::Patience;
 use crate::cli::select::{Unnamed, each_at_once};

@@ -10,7 +10,7 @@ use crate::cli::App;
 use crate::cli::args::{Nodes, Watch};
 use crate::cli::client::Client;
 use crate::cli::exit::Failure;
-use crate::cli::look;
+use crate::cli::inspect;
 use crate::cli::output::{self, Out};
 use crate::cli::patience::RESTART_RETRY;
 use crate::cli::select::{self, Unnamed};
@@ -141,7 +141,7 @@ impl Reader {
     pub(super) async fn details(&self, subject: &Subject) -> String {
         let text = match subject {
             Subject::Node(name) => match self.client.explain(name).await {
-                Ok(explanation) => Ok(look::explained(&self.out, &explanation)),
+                Ok(explanation) => Ok(inspect::explained(&self.out, &explanation)),
                 Err(failure) => Err(failure),
             },
             Subject::Task(id) => match self.client.task(id).await {
