@@ -8,7 +8,7 @@ mod expert;
 mod fingers;
 pub(super) mod help;
 mod inspect;
-mod press;
+mod power;
 mod proposals;
 mod verbs;
 
@@ -19,7 +19,7 @@ pub(super) use expert::{
 pub(super) use inspect::{
     BatchShow, Check, Events, History, OnOff, Racks, Status, TaskShow, Tasks, Watch,
 };
-pub(super) use press::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerVerb, Press, Until};
+pub(super) use power::{ChassisNoun, InjectNoun, NounVerb, Policy, PowerArgs, PowerVerb, Until};
 
 use crate::api::ironic::target::PowerTarget;
 use crate::cli::complete;
@@ -134,12 +134,12 @@ impl Verb {
         match self {
             Self::Power(verb)
             | Self::PowerNoun {
-                verb: NounVerb::Press(verb),
+                verb: NounVerb::Power(verb),
             }
             | Self::Chassis {
                 noun:
                     ChassisNoun::Power {
-                        verb: NounVerb::Press(verb),
+                        verb: NounVerb::Power(verb),
                     },
             } => !verb.is_dry(),
             Self::Inject {
@@ -553,7 +553,7 @@ fn boot_target(text: &str) -> Result<BootTarget, String> {
     if text == "none" {
         return Ok(BootTarget(None));
     }
-    let device = press::boot_device(text)?;
+    let device = power::boot_device(text)?;
     Ok(BootTarget(Some(device)))
 }
 

@@ -11,7 +11,7 @@ mod control;
 mod happen;
 mod id;
 mod members;
-mod press;
+mod power;
 mod run;
 mod select;
 mod status;
@@ -83,7 +83,7 @@ pub(super) async fn run(line: CommandLine) -> Result<u8, Failure> {
         | Verb::Chassis {
             noun: ChassisNoun::Power { verb },
         } => match verb {
-            NounVerb::Press(verb) => pressed(fleet, verb).await,
+            NounVerb::Power(verb) => pressed(fleet, verb).await,
             NounVerb::Status(args) => status::status(fleet, &args).await,
         },
         Verb::Inject {
@@ -112,7 +112,7 @@ pub(super) async fn run(line: CommandLine) -> Result<u8, Failure> {
 
 async fn pressed(fleet: &Fleet, verb: PowerVerb) -> Result<Exit, Failure> {
     let (operation, how) = verb.operation();
-    press::press(fleet, operation, how).await
+    power::send(fleet, operation, how).await
 }
 
 /// The daemons of one rack of the fleet, for the verbs that ask one rack: of each of its hosts.

@@ -190,12 +190,12 @@ async fn run(line: CommandLine) -> Result<u8, Failure> {
 async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Status(args) => status::status(app, args).await,
-        Verb::Power(verb) => press(app, verb).await,
+        Verb::Power(verb) => send(app, verb).await,
         Verb::PowerNoun { verb }
         | Verb::Chassis {
             noun: ChassisNoun::Power { verb },
         } => match verb {
-            NounVerb::Press(verb) => press(app, verb).await,
+            NounVerb::Power(verb) => send(app, verb).await,
             NounVerb::Status(args) => status::status(app, args).await,
         },
         Verb::Chassis {
@@ -206,7 +206,7 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
         } => chassis::policy(app, args).await,
         Verb::Inject {
             noun: InjectNoun::Nmi(args),
-        } => press(app, PowerVerb::Nmi(args)).await,
+        } => send(app, PowerVerb::Nmi(args)).await,
         Verb::Abort(args) => tasks::control(app, Control::Abort, args).await,
         Verb::Cancel(args) => tasks::control(app, Control::Cancel, args).await,
         Verb::Rollback(args) => tasks::control(app, Control::Rollback, args).await,
@@ -253,9 +253,9 @@ async fn verb(app: &App, verb: Verb) -> Result<Exit, Failure> {
     }
 }
 
-async fn press(app: &App, verb: PowerVerb) -> Result<Exit, Failure> {
+async fn send(app: &App, verb: PowerVerb) -> Result<Exit, Failure> {
     let (operation, how) = verb.operation();
-    power::press(app, operation, how).await
+    power::send(app, operation, how).await
 }
 
 /// The daemon that the options mean, or those of a rack that has several hosts; credentials come

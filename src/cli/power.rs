@@ -4,7 +4,7 @@
 //! "Done" is said when the daemon says that the state was read back, never earlier.
 
 use super::App;
-use super::args::Press;
+use super::args::PowerArgs;
 use super::exit::{Exit, Failure};
 use super::follow::{self, exit_of, follow};
 use super::output::{Out, batch_node_cell, task_cell, words};
@@ -49,7 +49,11 @@ impl Waiting {
 }
 
 /// Carries out `operation` on the nodes that are meant.
-pub(super) async fn press(app: &App, operation: Operation, press: Press) -> Result<Exit, Failure> {
+pub(super) async fn send(
+    app: &App,
+    operation: Operation,
+    press: PowerArgs,
+) -> Result<Exit, Failure> {
     if press.racks_at_once.is_some() {
         return Err(Failure::Usage(
             "--racks-at-once is for many racks: it wants --fleet".into(),
@@ -98,7 +102,7 @@ fn announce(app: &App, text: &str) {
     app.out.remark(text);
 }
 
-fn options(press: &Press) -> PowerOptions {
+fn options(press: &PowerArgs) -> PowerOptions {
     PowerOptions {
         timeout: press.timeout,
         on_soft_timeout: None,
@@ -112,7 +116,7 @@ fn options(press: &Press) -> PowerOptions {
     }
 }
 
-fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
+fn task_start(operation: Operation, node: &str, press: &PowerArgs) -> TaskStart {
     TaskStart {
         node: node.to_owned(),
         operation,
@@ -121,7 +125,7 @@ fn task_start(operation: Operation, node: &str, press: &Press) -> TaskStart {
 }
 
 /// What is asked of a rack for these of its nodes.
-pub(super) fn batch_start(operation: Operation, nodes: &[&str], press: &Press) -> BatchStart {
+pub(super) fn batch_start(operation: Operation, nodes: &[&str], press: &PowerArgs) -> BatchStart {
     BatchStart {
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
         exclude: Vec::new(),

@@ -33,11 +33,11 @@ fn operation(words: &[&str]) -> Operation {
     let verb = match line.verb {
         Verb::Power(verb)
         | Verb::PowerNoun {
-            verb: NounVerb::Press(verb),
+            verb: NounVerb::Power(verb),
         }
         | Verb::Chassis {
             noun: ChassisNoun::Power {
-                verb: NounVerb::Press(verb),
+                verb: NounVerb::Power(verb),
             },
         } => verb,
         Verb::Inject {

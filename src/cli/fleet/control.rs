@@ -3,7 +3,7 @@
 mod wait;
 
 use super::id::{FleetId, Found, Written, find};
-use super::press::tell_silent;
+use super::power::tell_silent;
 use super::select::{Facts, select};
 use super::{Fleet, Rack, tell};
 use crate::cli::args;

@@ -1,6 +1,6 @@
 //! What goes on in many racks: tasks, events as they happen, and waiting for power states.
 
-use super::press::tell_silent;
+use super::power::tell_silent;
 use super::select::{Chosen, Facts, select};
 use super::{Answer, Fleet, PATIENCE, Rack, tell};
 use crate::cli::App;

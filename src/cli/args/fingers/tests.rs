@@ -167,12 +167,12 @@ fn lines_of_other_tools_do_what_they_say() {
             // What is pressed is compared by its meaning, not by the noun before it.
             match read.verb {
                 Verb::PowerNoun {
-                    verb: NounVerb::Press(verb),
+                    verb: NounVerb::Power(verb),
                 }
                 | Verb::Chassis {
                     noun:
                         ChassisNoun::Power {
-                            verb: NounVerb::Press(verb),
+                            verb: NounVerb::Power(verb),
                         },
                 }
                 | Verb::Power(verb) => format!("{:?} {:?}", verb.operation(), read.common.rack),

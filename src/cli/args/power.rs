@@ -14,39 +14,39 @@ use std::time::Duration;
 pub(crate) enum PowerVerb {
     /// Switch nodes on.
     #[command(name = "on", aliases = ["On", "up", "poweron", "start", "ForceOn", "wake"])]
-    On(Press),
+    On(PowerArgs),
     /// Switch nodes off hard, or softly with --soft.
     #[command(name = "off", alias = "ForceOff", alias = "down")]
-    Off(PressMaybeSoft),
+    Off(MaybeSoftArgs),
     /// Ask the operating system to shut down, and wait until it is off.
     #[command(name = "soft", visible_aliases = ["softoff", "shutdown"], aliases = ["soft-off", "GracefulShutdown", "soft power off", "acpi", "poweroff", "halt", "soft_off"])]
-    Soft(PressSoft),
+    Soft(SoftArgs),
     /// Switch nodes off and on again, or softly with --soft.
     #[command(name = "reboot", alias = "rebooting")]
-    Reboot(PressMaybeSoft),
+    Reboot(MaybeSoftArgs),
     /// Boot nodes: on where they are off, else off and on again; with --from, from that device this
     /// once.
     #[command(name = "boot")]
-    Boot(PressBoot),
+    Boot(BootArgs),
     /// The same as reboot --soft.
     #[command(name = "soft-reboot", hide = true, aliases = ["softreboot", "GracefulRestart", "soft rebooting", "soft_reboot"])]
-    SoftReboot(PressSoft),
+    SoftReboot(SoftArgs),
     /// Hard reset, once.
     #[command(name = "reset", alias = "ForceRestart")]
-    Reset(Press),
+    Reset(PowerArgs),
     /// Power cycle by the BMC itself, once.
     #[command(name = "cycle", aliases = ["PowerCycle", "powercycle"])]
-    Cycle(Press),
+    Cycle(PowerArgs),
     /// Diagnostic interrupt, once; then the machine is watched.
     #[command(name = "nmi", visible_alias = "diag", aliases = ["Nmi", "inject nmi", "inject-nmi", "inject_nmi", "pulse"])]
-    Nmi(Press),
+    Nmi(PowerArgs),
 }
 
 /// What may follow `power`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum NounVerb {
     #[command(flatten)]
-    Press(PowerVerb),
+    Power(PowerVerb),
     /// Show power states.
     #[command(alias = "stat")]
     Status(Status),
@@ -87,12 +87,12 @@ fn policy(text: &str) -> Result<RestorePolicy, String> {
 #[derive(Subcommand, Debug)]
 pub(crate) enum InjectNoun {
     /// A diagnostic interrupt.
-    Nmi(Press),
+    Nmi(PowerArgs),
 }
 
 /// How a power verb is carried out.
 #[derive(Args, Debug, Clone, Default)]
-pub(crate) struct Press {
+pub(crate) struct PowerArgs {
     /// What to boot from, and whether in UEFI mode.
     #[arg(skip)]
     pub boot: Option<(BootDevice, bool)>,
@@ -182,13 +182,13 @@ pub(crate) struct More {
 
 /// A power verb that asks the operating system.
 #[derive(Args, Debug, Clone, Default)]
-pub(crate) struct PressSoft {
+pub(crate) struct SoftArgs {
     /// What more.
     #[command(flatten)]
     pub more: More,
     /// How.
     #[command(flatten)]
-    pub press: Press,
+    pub press: PowerArgs,
 }
 
 /// A power verb with a soft form; what belongs to that is refused without it.
@@ -197,7 +197,7 @@ pub(crate) struct PressSoft {
     "press_again_after" | "hard_after" => arg.requires("soft"),
     _ => arg,
 }))]
-pub(crate) struct PressMaybeSoft {
+pub(crate) struct MaybeSoftArgs {
     /// Ask the operating system instead of cutting the power.
     #[arg(long)]
     pub soft: bool,
@@ -206,7 +206,7 @@ pub(crate) struct PressMaybeSoft {
     pub more: More,
     /// How.
     #[command(flatten)]
-    pub press: Press,
+    pub press: PowerArgs,
 }
 
 /// `boot`.
@@ -215,7 +215,7 @@ pub(crate) struct PressMaybeSoft {
     "press_again_after" | "hard_after" => arg.requires("soft"),
     _ => arg,
 }))]
-pub(crate) struct PressBoot {
+pub(crate) struct BootArgs {
     /// From this device, this once: by name (pxe, disk, cdrom, usb ...) or selector. It is set and
     /// read back directly before the machine starts; where that fails, nothing is switched.
     #[arg(long, value_name = "DEVICE", value_parser = boot_device, add = ArgValueCompleter::new(complete::boot_devices))]
@@ -234,7 +234,7 @@ pub(crate) struct PressBoot {
     pub more: More,
     /// How.
     #[command(flatten)]
-    pub press: Press,
+    pub press: PowerArgs,
 }
 
 /// A boot device by name or selector.
@@ -310,31 +310,30 @@ impl PowerVerb {
             | Self::Reset(press)
             | Self::Cycle(press)
             | Self::Nmi(press)
-            | Self::Off(PressMaybeSoft { press, .. })
-            | Self::Reboot(PressMaybeSoft { press, .. })
-            | Self::Soft(PressSoft { press, .. })
-            | Self::SoftReboot(PressSoft { press, .. })
-            | Self::Boot(PressBoot { press, .. }) => press.dry_run,
+            | Self::Off(MaybeSoftArgs { press, .. })
+            | Self::Reboot(MaybeSoftArgs { press, .. })
+            | Self::Soft(SoftArgs { press, .. })
+            | Self::SoftReboot(SoftArgs { press, .. })
+            | Self::Boot(BootArgs { press, .. }) => press.dry_run,
         }
     }
 
     /// The operation, and how it is to be carried out.
-    pub(crate) fn operation(self) -> (Operation, Press) {
+    pub(crate) fn operation(self) -> (Operation, PowerArgs) {
         match self {
             Self::On(press) => (Operation::PowerOn, press),
-            Self::Off(PressMaybeSoft {
+            Self::Off(MaybeSoftArgs {
                 soft: false, press, ..
             }) => (Operation::PowerOff, press),
-            Self::Soft(PressSoft { more, press })
-            | Self::Off(PressMaybeSoft { more, press, .. }) => {
-                (Operation::SoftPowerOff, Press { more, ..press })
+            Self::Soft(SoftArgs { more, press }) | Self::Off(MaybeSoftArgs { more, press, .. }) => {
+                (Operation::SoftPowerOff, PowerArgs { more, ..press })
             }
-            Self::Reboot(PressMaybeSoft {
+            Self::Reboot(MaybeSoftArgs {
                 soft: false, press, ..
             }) => (Operation::Reboot, press),
-            Self::SoftReboot(PressSoft { more, press })
-            | Self::Reboot(PressMaybeSoft { more, press, .. }) => {
-                (Operation::SoftReboot, Press { more, ..press })
+            Self::SoftReboot(SoftArgs { more, press })
+            | Self::Reboot(MaybeSoftArgs { more, press, .. }) => {
+                (Operation::SoftReboot, PowerArgs { more, ..press })
             }
             Self::Boot(boot) => {
                 let operation = match (boot.soft, boot.reset) {
@@ -342,7 +341,7 @@ impl PowerVerb {
                     (false, true) => Operation::Reset,
                     (false, false) => Operation::Reboot,
                 };
-                let press = Press {
+                let press = PowerArgs {
                     boot: boot.from.map(|device| (device, boot.uefi)),
                     on_if_off: boot.reset,
                     more: boot.more,

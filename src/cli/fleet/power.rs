@@ -4,7 +4,7 @@ use super::id::FleetId;
 use super::run::{Part, Run};
 use super::select::{Chosen, Facts, Selection, select};
 use super::{Fleet, Rack, tell};
-use crate::cli::args::Press;
+use crate::cli::args::PowerArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::say;
 use crate::cli::power::{Waiting, batch_start, show_plan};
@@ -17,10 +17,10 @@ use std::time::Duration;
 const PLAN_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Carries `operation` out on the nodes that are meant.
-pub(super) async fn press(
+pub(super) async fn send(
     fleet: &Fleet,
     operation: Operation,
-    press: Press,
+    press: PowerArgs,
 ) -> Result<Exit, Failure> {
     if press.no_wait && press.racks_at_once.is_some() {
         return Err(Failure::Usage(
@@ -92,7 +92,7 @@ async fn plan(
     fleet: &Fleet,
     operation: Operation,
     found: &Selection<'_>,
-    press: &Press,
+    press: &PowerArgs,
 ) -> Result<Exit, Failure> {
     let racks: Vec<&Rack> = found.chosen.iter().map(|chosen| chosen.rack).collect();
     let question = async |rack: &Rack| {
