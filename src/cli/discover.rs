@@ -12,7 +12,7 @@ use super::args::{Discover, Format, Level};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::secret;
-use super::setup::{self, Plan};
+use super::setup::{self, SetupPlan};
 use crate::ipmi::PrivilegeLevel;
 use crate::model::counted;
 use crate::session::Settings;
@@ -278,7 +278,7 @@ fn write(
             bmc.port,
         )
     });
-    let plan = Plan {
+    let plan = SetupPlan {
         rack: "rack".to_owned(),
         username: args.username.clone().unwrap_or_else(|| "admin".to_owned()),
         password_file: args

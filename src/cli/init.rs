@@ -5,7 +5,7 @@ use super::args::Init;
 use super::exit::{Exit, Failure};
 use super::output::{Out, say};
 use super::secret;
-use super::setup::{self, Plan};
+use super::setup::{self, SetupPlan};
 use crate::nodeset;
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -59,12 +59,12 @@ pub(super) fn init(out: &Out, args: &Init) -> Result<Exit, Failure> {
 }
 
 /// What is answered to all questions, and the password.
-fn plan(password_file: &Path) -> Result<(Plan, Zeroizing<String>), Failure> {
+fn plan(password_file: &Path) -> Result<(SetupPlan, Zeroizing<String>), Failure> {
     let rack = secret::text("Name of the rack", "r1")?;
     let nodes = nodes(&rack)?;
     let username = secret::text("User that the BMCs know", "admin")?;
     let password = password(&username)?;
-    let plan = Plan {
+    let plan = SetupPlan {
         rack,
         username,
         password_file: password_file.to_owned(),

@@ -21,7 +21,7 @@ const GROUP: &str = "rackbmcd";
 
 /// What a first configuration says.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Plan {
+pub(super) struct SetupPlan {
     /// The rack's name.
     pub rack: String,
     /// The user at the BMCs.
@@ -34,7 +34,7 @@ pub(super) struct Plan {
 
 /// A plan and its password as the files that they are to be.
 struct Unwritten<'a> {
-    plan: &'a Plan,
+    plan: &'a SetupPlan,
     configuration: &'a Path,
     password: &'a str,
 }
@@ -65,7 +65,7 @@ impl Files for Unwritten<'_> {
     }
 }
 
-impl Plan {
+impl SetupPlan {
     /// Why the daemon would not take it, if it would not.
     pub(super) fn refused(&self, configuration: &Path, password: &str) -> Vec<String> {
         let files = Unwritten {
@@ -159,8 +159,8 @@ pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failur
 mod tests {
     use super::*;
 
-    fn plan() -> Plan {
-        Plan {
+    fn plan() -> SetupPlan {
+        SetupPlan {
             rack: "r1".into(),
             username: "ad\"min".into(),
             password_file: "/etc/rackbmcd/bmc.pw".into(),

@@ -62,7 +62,7 @@ pub(super) struct Shared {
     /// The nodes of the configuration in one word.
     nodes: String,
     /// What the rack is made of when this host has it next.
-    pub(super) plan: Plan,
+    pub(super) plan: Configured,
     /// What this host's own disk has of what happened to nodes, for the rack that is made next.
     local: Rc<RefCell<Vec<Remembered>>>,
     /// What goes to this host's disk: our number for it, the tenure, and its ticket there.
@@ -103,7 +103,7 @@ struct Fit {
 }
 
 /// The rack as it is configured.
-pub(super) type Plan = Rc<RefCell<(RackSettings, Vec<NodeSettings>)>>;
+pub(super) type Configured = Rc<RefCell<(RackSettings, Vec<NodeSettings>)>>;
 
 impl Post {
     pub(super) fn rack(&self) -> Option<&Rack> {
@@ -308,7 +308,7 @@ impl Shared {
         let rack = configuration.rack.name.to_string();
         let nodes = std::mem::take(&mut configuration.nodes);
         let digest = peers::digest(&nodes);
-        let plan: Plan = Rc::new(RefCell::new((configuration.rack.clone(), nodes)));
+        let plan: Configured = Rc::new(RefCell::new((configuration.rack.clone(), nodes)));
         let host = match &ha.host {
             Some(host) => host.clone(),
             None => host_name().map_err(Failure::new)?,
@@ -417,7 +417,7 @@ impl Shared {
 
 /// What makes the rack at the beginning of a tenure: of the journal in etcd, and of what this
 /// host's own disk has.
-fn make(host: String, plan: Plan, local: Rc<RefCell<Vec<Remembered>>>, clock: Clock) -> Make {
+fn make(host: String, plan: Configured, local: Rc<RefCell<Vec<Remembered>>>, clock: Clock) -> Make {
     Box::new(move |begun: &Begun, succession: Succession, now: Instant| {
         let mut remembered = begun.remembered.clone();
         remembered.extend(local.take());
