@@ -241,7 +241,7 @@ impl Keeper {
             let batches = self.poll_writes(now);
             self.put_down(batches, now);
             let passed = self.pass_writes(now);
-            self.leave(now);
+            self.stand_down(now);
             let rack = self.rack.as_ref();
             if rack.is_some_and(|rack| rack.wants_confirmation(now)) {
                 self.tenure.confirm(now);
@@ -397,7 +397,7 @@ impl Keeper {
     }
 
     /// A rack that is being given up is let go once nothing is owed, or the time for that is over.
-    fn leave(&mut self, now: Instant) {
+    fn stand_down(&mut self, now: Instant) {
         let (Some((to, by)), Some(rack)) = (&self.leaving, &self.rack) else {
             return;
         };

@@ -15,14 +15,14 @@ use std::time::Duration;
 /// What is known of somebody's presence.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    asking: Option<Asking>,
+    asking: Option<Ping>,
     asked_at: Option<Instant>,
     found: Option<Found>,
 }
 
 /// A ping that is under way.
 #[derive(Debug)]
-struct Asking {
+struct Ping {
     tag: u8,
     /// Whether a datagram waits to be taken.
     due: bool,
@@ -74,7 +74,7 @@ impl Bmc {
             return self.remark_presence();
         }
         self.presence.asked_at = Some(now);
-        self.presence.asking = Some(Asking {
+        self.presence.asking = Some(Ping {
             // ASF: a message with the tag FFh wants no answer.
             tag: entropy.below(0xFF) as u8,
             due: true,

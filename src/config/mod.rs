@@ -260,7 +260,7 @@ fn read(
             );
             break;
         }
-        settled.extend(entry.settle(&defaults, &groups_of, secrets, findings));
+        settled.extend(entry.into_settings(&defaults, &groups_of, secrets, findings));
     }
     check_unique(&settled, findings);
     let mut nodes: Vec<_> = settled
@@ -474,7 +474,7 @@ fn check_unique(settled: &[Settled], findings: &mut Findings<'_>) {
             uuids.meet("the uuid", uuid, &uuid, &node.uuid.span, findings);
         }
         if let Some(address) = &node.address {
-            let place = (node::place(&address.value.host), address.value.port);
+            let place = (node::canonical(&address.value.host), address.value.port);
             let shown = format!("{} port {}", address.value.host, address.value.port);
             addresses.meet("the address", place, &shown, &address.span, findings);
         }

@@ -101,7 +101,7 @@ impl NodeEntry {
         })
     }
 
-    pub(super) fn settle(
+    pub(super) fn into_settings(
         self,
         defaults: &Keys,
         groups_of: &BTreeMap<String, Vec<String>>,
@@ -259,7 +259,7 @@ fn hosts(section: &mut Section<'_>, findings: &mut Findings<'_>) -> Option<At<Ve
 }
 
 /// Where the BMC is, as one text however it was typed: two nodes with the same one have one BMC.
-pub(super) fn place(host: &str) -> String {
+pub(super) fn canonical(host: &str) -> String {
     let (address, scope) = host.split_once('%').unwrap_or((host, ""));
     match address.parse::<IpAddr>() {
         Ok(address) => format!("{}%{scope}", address.to_canonical()),

@@ -21,7 +21,7 @@ use probe::{Probe, answers_probe};
 use std::time::Duration;
 
 /// How many answers that may still come late are remembered: half of the 64 sequence numbers.
-const TABOO: usize = 32;
+const RETIRED: usize = 32;
 /// How many requests that were sent once are remembered after their time, until another one has
 /// their number.
 const OVERDUE: usize = 4;
@@ -164,13 +164,13 @@ impl Link {
     /// Gives up the request under way; its late answer will be nobody's.
     pub(super) fn give_up(&mut self) -> Option<Exchange> {
         let exchange = self.exchange.take()?;
-        self.forbid(&exchange);
+        self.retire(&exchange);
         Some(*exchange)
     }
 
     // BMCs answer late, and pyghmi keeps such a list: a late answer must fit no later request.
-    fn forbid(&mut self, exchange: &Exchange) {
-        if self.retired_sequences.len() == TABOO {
+    fn retire(&mut self, exchange: &Exchange) {
+        if self.retired_sequences.len() == RETIRED {
             self.retired_sequences.pop_front();
         }
         self.retired_sequences.push_back((
@@ -301,7 +301,7 @@ impl Link {
             return Tick::Nothing;
         };
         if exchange.until <= now && !self.grants_more(&mut exchange, pace, now) {
-            self.forbid(&exchange);
+            self.retire(&exchange);
             if exchange.id.is_some()
                 // Rule 2: it is never sent again, so that its late answer is the only news of it.
                 && exchange.request.resend == Resend::Never
@@ -434,7 +434,7 @@ impl Link {
         }
         let exchange = self.exchange.take().expect("it was there a line above");
         if exchange.copies > 1 {
-            self.forbid(&exchange);
+            self.retire(&exchange);
         }
         Ok(Some(Reply {
             id: exchange.id,

@@ -73,7 +73,7 @@ pub(super) struct Brought {
 pub(super) fn bring(keys: &Keys, found: &[Entry], formats: &Formats, to: u64) -> Brought {
     let (mut entries, mut changed) = (Vec::new(), Vec::new());
     for entry in found {
-        let Some((table, key)) = keys.place(&entry.key) else {
+        let Some((table, key)) = keys.table_and_key(&entry.key) else {
             continue;
         };
         let from = formats.of(&entry.key);

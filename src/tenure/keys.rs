@@ -81,7 +81,7 @@ impl Keys {
     }
 
     /// The entry of the journal that has this key.
-    pub fn place(&self, key: &str) -> Option<(Table, String)> {
+    pub fn table_and_key(&self, key: &str) -> Option<(Table, String)> {
         let rest = key.strip_prefix(&self.base)?.strip_prefix("j/")?;
         let (table, key) = rest.split_once('/')?;
         Some((Table::from_name(table)?, key.to_owned()))
@@ -214,8 +214,8 @@ mod tests {
         let key = keys.entry(Table::Tasks, "018f/x").unwrap();
         assert_eq!(key, "/rackbmc/1/racks/r1/j/tasks/018f/x");
         let place = Some((Table::Tasks, "018f/x".to_owned()));
-        assert_eq!(keys.place(&key), place);
-        assert_eq!(keys.place(&keys.own()), None);
+        assert_eq!(keys.table_and_key(&key), place);
+        assert_eq!(keys.table_and_key(&keys.own()), None);
         assert_eq!(keys.entry(Table::Audit, "1"), None);
     }
 
