@@ -4,7 +4,9 @@
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
-use rackbmcd::model::{BootDevice, Chassis, ChassisPart, Delivery, Light, RestorePolicy};
+use rackbmcd::model::{
+    BootDevice, Chassis, ChassisPart, Delivery, Light, Operation, PowerOptions, RestorePolicy,
+};
 use rackbmcd::rack::call::{Answer, Call, Look, Refused};
 use rackbmcd::sim::{BootMood, CommandRefusal};
 use std::sync::Arc;
@@ -114,6 +116,7 @@ fn the_chassis_is_told_of_with_what_the_bmc_does_not_say_left_open() {
     let full: Chassis = chassis(&mut world);
     assert_eq!(full.self_test.as_deref(), Some("passed"));
     assert_eq!(full.identify, Some(Light::Off));
+    assert!(full.power_on_hours.is_some());
     assert!(full.faults.is_empty());
     assert!(
         full.capabilities
@@ -133,8 +136,26 @@ fn the_chassis_is_told_of_with_what_the_bmc_does_not_say_left_open() {
     assert!(order(&mut world, Order::Identify(Some(secs(255)))).is_ok());
     refuse(&mut world, 0x00, 0x00, 0xC1);
     refuse(&mut world, 0x06, 0x04, 0xC1);
+    refuse(&mut world, 0x00, 0x0F, 0xC1);
     let bare = chassis(&mut world);
     assert_eq!((bare.capabilities, bare.self_test), (None, None));
+    assert_eq!(bare.power_on_hours, None);
+}
+
+#[test]
+fn the_hours_with_power_are_counted_while_the_machine_is_on() {
+    let mut world = world();
+    let hours = |world: &mut World| match order(world, Order::ReadChassis) {
+        Ok(Reading::Chassis(chassis)) => chassis.power_on_hours,
+        other => panic!("{other:?}"),
+    };
+    let before = hours(&mut world).expect("the BMC counts");
+    world.run_for(secs(2 * 3600));
+    assert_eq!(hours(&mut world), Some(before + 2));
+    let off = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+    world.run_task(off, secs(60));
+    world.run_for(secs(2 * 3600));
+    assert_eq!(hours(&mut world), Some(before + 2));
 }
 
 #[test]

@@ -251,6 +251,7 @@ fn ipmitool_reads_what_else_there_is() {
         ("chassis policy always-on", "always-on"),
         ("chassis status", "Power Restore Policy : always-on"),
         ("chassis identify 30", "30 seconds"),
+        ("chassis poh", "POH Counter"),
         (
             "chassis bootdev pxe options=persistent",
             "Set Boot Device to pxe",

@@ -7,10 +7,10 @@ use rackbmcd::ipmi::command::{
     Command, activate_session, chassis_control, chassis_identify, clear_sel, close_session,
     cold_reset, get_acpi_power_state, get_channel_auth_capabilities, get_channel_cipher_suites,
     get_chassis_capabilities, get_chassis_status, get_dcmi_power_reading, get_device_guid,
-    get_device_id, get_sel_entry, get_sel_info, get_self_test_results, get_session_challenge,
-    get_session_info, get_system_boot_options, get_system_guid, get_system_restart_cause,
-    reserve_sel, send_message, set_power_restore_policy, set_session_privilege,
-    set_system_boot_options, warm_reset,
+    get_device_id, get_poh_counter, get_sel_entry, get_sel_info, get_sel_time,
+    get_self_test_results, get_session_challenge, get_session_info, get_system_boot_options,
+    get_system_guid, get_system_restart_cause, reserve_sel, send_message, set_power_restore_policy,
+    set_session_privilege, set_system_boot_options, warm_reset,
 };
 use rackbmcd::ipmi::event::{RECORD_LENGTH, Record};
 use rackbmcd::ipmi::{CompletionCode, Status, Wire};
@@ -35,8 +35,10 @@ pub(crate) fn run(data: &[u8]) {
     both::<get_dcmi_power_reading::Request>(data);
     both::<get_device_guid::Request>(data);
     both::<get_device_id::Request>(data);
+    both::<get_poh_counter::Request>(data);
     both::<get_sel_entry::Request>(data);
     both::<get_sel_info::Request>(data);
+    both::<get_sel_time::Request>(data);
     both::<get_session_challenge::Request>(data);
     both::<get_session_info::Request>(data);
     both::<get_system_boot_options::Request>(data);

@@ -9,9 +9,9 @@ use crate::ipmi::command::set_system_boot_options::{
 use crate::ipmi::command::{
     Command, chassis_control, chassis_identify, cold_reset, get_acpi_power_state,
     get_chassis_capabilities, get_chassis_status, get_dcmi_power_reading, get_device_guid,
-    get_device_id, get_sel_entry, get_sel_info, get_self_test_results, get_session_info,
-    get_system_boot_options, get_system_guid, get_system_restart_cause, set_power_restore_policy,
-    set_system_boot_options, warm_reset,
+    get_device_id, get_poh_counter, get_sel_entry, get_sel_info, get_self_test_results,
+    get_session_info, get_system_boot_options, get_system_guid, get_system_restart_cause,
+    set_power_restore_policy, set_system_boot_options, warm_reset,
 };
 use crate::ipmi::{CompletionCode, Wire, event, guid};
 use crate::model::{BootDevice, Chassis, Light, Power, RestartCause, RestorePolicy, Word};
@@ -55,6 +55,7 @@ pub(super) fn parts(order: &Order) -> Vec<Part> {
             part(command(&get_chassis_status::Request)),
             optional(command(&get_chassis_capabilities::Request)),
             optional(command(&get_self_test_results::Request)),
+            optional(command(&get_poh_counter::Request)),
         ],
         Order::SetRestorePolicy(policy) => vec![
             part(command(&set_power_restore_policy::Request(restore_policy(
@@ -310,20 +311,23 @@ fn power(status: &get_chassis_status::Response) -> Power {
     }
 }
 
-/// The answers to status, capabilities and self test.
-fn data_of(answers: &[Option<Vec<u8>>]) -> Result<[Option<&[u8]>; 3], String> {
+/// The answers to status, capabilities, self test and power-on hours.
+fn data_of(answers: &[Option<Vec<u8>>]) -> Result<[Option<&[u8]>; 4], String> {
     match answers {
-        [status, capabilities, test] => Ok([status, capabilities, test].map(Option::as_deref)),
+        [status, capabilities, test, hours] => {
+            Ok([status, capabilities, test, hours].map(Option::as_deref))
+        }
         _ => Err("an answer is missing".to_owned()),
     }
 }
 
-fn chassis([status, capabilities, test]: [Option<&[u8]>; 3]) -> Result<Chassis, String> {
+fn chassis([status, capabilities, test, hours]: [Option<&[u8]>; 4]) -> Result<Chassis, String> {
     let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
     let status: get_chassis_status::Response = decode(status.unwrap_or_default())?;
-    // Not every BMC has these two: what cannot be read of them is not known.
+    // Not every BMC has these three: what cannot be read of them is not known.
     let capabilities = capabilities.and_then(|data| decode(data).ok());
     let test = test.and_then(|data| decode(data).ok());
+    let hours = hours.and_then(|data| decode(data).ok());
     Ok(Chassis {
         power: power(&status),
         restore_policy: policy_word(status.restore_policy()),
@@ -339,6 +343,7 @@ fn chassis([status, capabilities, test]: [Option<&[u8]>; 3]) -> Result<Chassis, 
             answer.parts().into_iter().map(Word::from).collect()
         }),
         self_test: test.map(|answer: get_self_test_results::Response| answer.words()),
+        power_on_hours: hours.and_then(|answer: get_poh_counter::Response| answer.hours()),
     })
 }
 
@@ -352,7 +357,7 @@ pub(super) fn is_chassis_status(request: &Request) -> bool {
 
 /// What an answer about the chassis says, without what is asked for apart.
 pub(super) fn chassis_status(data: &[u8]) -> Option<Chassis> {
-    chassis([Some(data), None, None]).ok()
+    chassis([Some(data), None, None, None]).ok()
 }
 
 fn policy_word(policy: get_chassis_status::RestorePolicy) -> Option<RestorePolicy> {

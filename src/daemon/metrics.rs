@@ -547,6 +547,9 @@ mod tests {
         };
         counters.tasks.insert(("power on", "succeeded"), took);
         counters.refusals.insert(0xc1, 2);
+        let chassis = r#"{"power": "power on", "restore_policy": "previous", "identify": "timed",
+            "faults": ["fan"], "last_power_event": ["overload"]}"#;
+        let chassis = serde_json::from_str(chassis).expect("what the API says of a chassis");
         Snapshot {
             health: Health {
                 rack: "r1".into(),
@@ -559,19 +562,7 @@ mod tests {
                 waiting_orders: 5,
                 resends: 6,
                 strangers: vec![("n1".to_owned(), 2)],
-                chassis: vec![(
-                    "n1".to_owned(),
-                    Chassis {
-                        power: Power::On,
-                        restore_policy: Some(crate::model::RestorePolicy::Previous),
-                        identify: Some(Light::Timed),
-                        faults: vec!["fan".to_owned()],
-                        last_power_event: vec!["overload".to_owned()],
-                        locked_buttons: None,
-                        capabilities: None,
-                        self_test: None,
-                    },
-                )],
+                chassis: vec![("n1".to_owned(), chassis)],
                 ..Figures::default()
             },
             sockets: 1,

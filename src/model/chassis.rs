@@ -42,8 +42,8 @@ words! {
     }
 }
 
-/// What a BMC says of its chassis: Get Chassis Status, Get Chassis Capabilities and Get Self Test
-/// Results. What it does not say is null.
+/// What a BMC says of its chassis: Get Chassis Status, Get Chassis Capabilities, Get Self Test
+/// Results and Get POH Counter. What it does not say is null.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Chassis {
     /// Whether the machine has power.
@@ -62,6 +62,9 @@ pub struct Chassis {
     pub capabilities: Option<Vec<Word<ChassisPart>>>,
     /// What the BMC's test of itself came to, in words; null where the BMC does not say.
     pub self_test: Option<String>,
+    /// For how many whole hours the machine has had power in its life; null where the BMC does not
+    /// count them.
+    pub power_on_hours: Option<u64>,
 }
 
 impl Chassis {
@@ -72,25 +75,67 @@ impl Chassis {
             [] => "none".to_owned(),
             words => words.join(", "),
         };
-        let light = self.identify.map(|light| match light {
+        // Whoever adds something decides here whether it is shown.
+        let Self {
+            power: _,
+            restore_policy,
+            identify,
+            faults,
+            last_power_event,
+            locked_buttons,
+            capabilities: _,
+            self_test,
+            power_on_hours,
+        } = self;
+        let light = identify.map(|light| match light {
             Light::Off => "off",
             Light::Timed => "on for a while",
             Light::On => "on",
         });
-        let locked = self.locked_buttons.as_ref().filter(|all| !all.is_empty());
+        let locked = locked_buttons.as_ref().filter(|all| !all.is_empty());
         [
-            ("chassis faults", Some(listed(&self.faults))),
-            ("self test", self.self_test.clone()),
+            ("chassis faults", Some(listed(faults))),
+            ("self test", self_test.clone()),
             (
                 "when mains return",
-                self.restore_policy.map(|policy| policy.name().to_owned()),
+                restore_policy.map(|policy| policy.name().to_owned()),
             ),
-            ("last power event", Some(listed(&self.last_power_event))),
+            ("last power event", Some(listed(last_power_event))),
             ("identify light", light.map(str::to_owned)),
             ("locked buttons", locked.map(|all| listed(all))),
+            (
+                "power-on hours",
+                power_on_hours.map(|hours| hours.to_string()),
+            ),
         ]
         .into_iter()
         .filter_map(|(head, text)| Some((head, text?)))
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_verbs_names_everything_that_is_shown_of_a_chassis() {
+        let all = Chassis {
+            power: Power::On,
+            restore_policy: Some(RestorePolicy::Previous),
+            identify: Some(Light::Off),
+            faults: Vec::new(),
+            last_power_event: Vec::new(),
+            locked_buttons: Some(vec!["power".to_owned()]),
+            capabilities: None,
+            self_test: Some("passed".to_owned()),
+            power_on_hours: Some(17_520),
+        };
+        let page = include_str!("../../docs/cli.md");
+        let mut rows = page.lines();
+        let row = rows.find(|row| row.starts_with("| `chassis status NODES`"));
+        for (head, _) in all.facts() {
+            assert!(row.is_some_and(|row| row.contains(head)), "{head}: {row:?}");
+        }
     }
 }

@@ -213,6 +213,22 @@ impl Host {
         &self.changes
     }
 
+    /// How long it has been on since the start of time.
+    pub(super) fn time_on(&self, now: Instant) -> Duration {
+        let (mut on, mut since) = (self.first_state, Instant::START);
+        let mut total = Duration::ZERO;
+        for change in &self.changes {
+            if on {
+                total += change.at - since;
+            }
+            (on, since) = (change.on, change.at);
+        }
+        match on {
+            true => total + (now - since),
+            false => total,
+        }
+    }
+
     /// Carries out `order`, or refuses it with a completion code.
     pub fn execute(
         &mut self,

@@ -148,7 +148,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     answer(
         "ChassisFacts",
         "power:string restore_policy:restore? identify:light? faults:[string] last_power_event:[string] \
-         locked_buttons:[string]? capabilities:[string]? self_test:string?",
+         locked_buttons:[string]? capabilities:[string]? self_test:string? power_on_hours:natural?",
     ),
     answer(
         "EventLog",

@@ -127,16 +127,8 @@ fn the_shapes_have_the_members_of_the_types() {
     same::<types::Failure>("Failure");
     same::<types::OrderAnswer>("OrderAnswer");
     same::<types::BmcAnswer>("BmcAnswer");
-    let chassis = types::Chassis {
-        power: types::Power::On,
-        restore_policy: None,
-        identify: None,
-        faults: Vec::new(),
-        last_power_event: Vec::new(),
-        locked_buttons: None,
-        capabilities: None,
-        self_test: None,
-    };
+    let chassis = r#"{"power": "power on", "faults": [], "last_power_event": []}"#;
+    let chassis: types::Chassis = serde_json::from_str(chassis).expect("JSON");
     same_as(&chassis, "ChassisFacts");
     let policy = types::RestorePolicyRequest {
         policy: types::RestorePolicy::Previous,

@@ -53,6 +53,7 @@ const PHRASES: &[(&[&str], &[&str])] = &[
     ),
     (&["chassis", "selftest"], &["chassis", "status"]),
     (&["chassis", "restart_cause"], &["bmc", "info"]),
+    (&["chassis", "poh"], &["chassis", "status"]),
     (&["chassis", "policy", "list"], &["chassis", "policy"]),
     (
         &["chassis", "policy", "always-on"],

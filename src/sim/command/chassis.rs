@@ -16,6 +16,7 @@ pub(super) const SET_RESTORE_POLICY: (u8, u8) = (0x00, 0x06);
 const RESTART_CAUSE: (u8, u8) = (0x00, 0x07);
 pub(super) const SET_BOOT_OPTIONS: (u8, u8) = (0x00, 0x08);
 pub(super) const GET_BOOT_OPTIONS: (u8, u8) = (0x00, 0x09);
+const POWER_ON_HOURS: (u8, u8) = (0x00, 0x0F);
 
 pub(super) fn answer(bmc: &mut Bmc, asker: &Asker, request: &Request<'_>, now: Instant) -> Reply {
     let data = request.data;
@@ -64,6 +65,13 @@ pub(super) fn answer(bmc: &mut Bmc, asker: &Asker, request: &Request<'_>, now: I
             let parameter = bmc.host.boot.get(selector & 0x7F, now).ok_or(0x80)?;
             let mut reply = vec![0x01, selector & 0x7F];
             reply.extend(parameter);
+            Ok(reply)
+        }
+        // §28.14: counts of one minute each.
+        POWER_ON_HOURS => {
+            let minutes = bmc.host.time_on(now).as_secs() / 60;
+            let mut reply = vec![0x01];
+            reply.extend((minutes as u32).to_le_bytes());
             Ok(reply)
         }
         _ => Err(INVALID_COMMAND),

@@ -38,6 +38,7 @@ const SAME: &[(&str, &str)] = &[
     ("--rack r2 chassis identify n1", "--rack r2 identify n1"),
     ("chassis identify force n1", "identify --for forever n1"),
     ("chassis selftest n1", "chassis status n1"),
+    ("chassis poh n1", "chassis status n1"),
     ("chassis restart_cause n1", "bmc info n1"),
     ("chassis policy list n1", "chassis policy n1"),
     (
@@ -280,7 +281,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "chassis powr on n1",
         "there is no 'rackbmc chassis powr'; perhaps 'rackbmc chassis power on n1'",
     ),
-    ("chassis poh n1", "there is no 'rackbmc chassis poh'"),
     ("power n1 off", "the verb comes first: rackbmc power off n1"),
     ("sel save n1", "there is no 'rackbmc sel save'"),
     (
