@@ -14,7 +14,7 @@ use crate::ipmi::command::{
     set_power_restore_policy, set_system_boot_options, warm_reset,
 };
 use crate::ipmi::{CompletionCode, Wire, event, guid};
-use crate::model::{BootDevice, Chassis, Light, Power, RestartCause, RestorePolicy, Word};
+use crate::model::{BootDevice, Chassis, Light, Power, RestorePolicy, Word};
 use crate::session::{Bridge, Request, Resend};
 use std::time::Duration;
 
@@ -226,7 +226,7 @@ pub(super) fn reading(order: &Order, answers: &[Option<Vec<u8>>]) -> Result<Read
         }
         Order::ReadRestartCause => {
             let answer: get_system_restart_cause::Response = decode(data)?;
-            Reading::RestartCause(restart_cause(answer.cause))
+            Reading::RestartCause(answer.cause)
         }
         Order::ReadEventLogInfo => event_log_info(&decode(data)?),
         Order::ReadEventLogEntry(_) => Reading::EventLogEntry(entry(&decode(data)?)?),
@@ -446,24 +446,6 @@ fn boot_words(device: Option<BootDevice>, persistent: bool, uefi: bool) -> Strin
     };
     let mode = if uefi { ", in UEFI mode" } else { "" };
     format!("{device} {often}{mode}")
-}
-
-fn restart_cause(cause: get_system_restart_cause::Cause) -> RestartCause {
-    use get_system_restart_cause::Cause;
-    match cause {
-        Cause::Unknown => RestartCause::Unknown,
-        Cause::ChassisControl => RestartCause::ChassisControl,
-        Cause::ResetButton => RestartCause::ResetButton,
-        Cause::PowerButton => RestartCause::PowerButton,
-        Cause::Watchdog => RestartCause::Watchdog,
-        Cause::AlwaysRestore => RestartCause::AlwaysRestore,
-        Cause::RestorePrevious => RestartCause::RestorePrevious,
-        Cause::PlatformEventReset => RestartCause::PlatformEventReset,
-        Cause::PlatformEventCycle => RestartCause::PlatformEventCycle,
-        Cause::SoftReset => RestartCause::SoftReset,
-        Cause::RealTimeClock => RestartCause::RealTimeClock,
-        Cause::Other(number) => RestartCause::Other(number),
-    }
 }
 
 /// What each completion code leads to: docs/protocol.md, "Completion codes".
