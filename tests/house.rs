@@ -87,6 +87,27 @@ fn every_file_that_a_comment_or_a_document_names_is_there() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
+/// The places that `CONTRIBUTING.md` sends people to: what stands in quotes there and begins with a
+/// folder of ours.
+#[test]
+fn every_place_that_the_recipes_name_is_there() {
+    let folders = ["src/", "tests/", "fuzz/", "benches/", "docs/", "etc/"];
+    let recipes = read("CONTRIBUTING.md");
+    let quoted = recipes.split('`').skip(1).step_by(2);
+    let places = quoted.filter(|word| folders.iter().any(|folder| word.starts_with(folder)));
+    // What follows the path is an argument; NAME and vN stand for names.
+    let paths = places.filter_map(|place| place.split(' ').next());
+    let paths: Vec<&str> = paths
+        .filter(|path| !["NAME", "vN"].iter().any(|open| path.contains(open)))
+        .collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    let gone: Vec<_> = paths
+        .into_iter()
+        .filter(|path| !root().join(path).exists())
+        .collect();
+    assert!(gone.is_empty(), "CONTRIBUTING.md: {gone:?}");
+}
+
 /// `mod` has the inputs and outputs, the next four how a turn begins, `turn` what follows,
 /// `telling` what is said of it. Every other file of the room is a part of the rack or functions
 /// over some parts.
