@@ -13,12 +13,12 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The text that stands for the bytes, padded.
-pub fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     ENGINE.encode(bytes)
 }
 
 /// The bytes that the text, padded or not, stands for; none where it is no base64.
-pub fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     ENGINE.decode(text).ok()
 }
 

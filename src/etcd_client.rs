@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 /// See the head of this file. Clones are the same.
 #[derive(Clone)]
-pub struct Members(Rc<Inner>);
+pub(crate) struct Members(Rc<Inner>);
 
 struct Inner {
     ways: RefCell<Vec<Place>>,
@@ -35,7 +35,7 @@ struct Inner {
 
 /// What the requests came to.
 #[derive(Clone, Default, Debug)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Requests that were answered, and how long that took together, by kind.
     pub answered: BTreeMap<&'static str, (u64, Duration)>,
     /// Those that were not, by kind and reason.
@@ -44,7 +44,7 @@ pub struct Figures {
 
 impl Figures {
     /// How long an answer took on the average.
-    pub fn latency(&self) -> Option<Duration> {
+    pub(crate) fn latency(&self) -> Option<Duration> {
         let answered = self.answered.values();
         let (count, time) = answered.fold((0, Duration::ZERO), |(count, time), (more, longer)| {
             (count + more, time + *longer)
@@ -55,7 +55,7 @@ impl Figures {
 
 impl Members {
     /// These, one after another; each has so much time for a request.
-    pub fn new(ways: Vec<Place>, user: Option<User>, timeout: Duration) -> Self {
+    pub(crate) fn new(ways: Vec<Place>, user: Option<User>, timeout: Duration) -> Self {
         Self(Rc::new(Inner {
             ways: RefCell::new(ways),
             current: Cell::new(0),
@@ -69,7 +69,7 @@ impl Members {
     }
 
     /// Others from now on, or another password.
-    pub fn replace(&self, ways: Vec<Place>, user: Option<User>) {
+    pub(crate) fn replace(&self, ways: Vec<Place>, user: Option<User>) {
         *self.0.ways.borrow_mut() = ways;
         *self.0.user.borrow_mut() = user;
         *self.0.token.borrow_mut() = None;
@@ -77,7 +77,7 @@ impl Members {
     }
 
     /// A member that answers for another cluster than this one is left for the next.
-    pub fn are_of(&self, cluster: Option<u64>) {
+    pub(crate) fn are_of(&self, cluster: Option<u64>) {
         self.0.cluster.set(cluster);
     }
 
@@ -88,12 +88,12 @@ impl Members {
     }
 
     /// Where they are, as they are configured.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.0.ways.borrow().iter().map(Place::to_string).collect()
     }
 
     /// Each of them by itself, with its name, and asked by nobody in particular.
-    pub fn each(&self) -> Vec<(String, Self)> {
+    pub(crate) fn each(&self) -> Vec<(String, Self)> {
         let ways = self.0.ways.borrow();
         let each = ways.iter().map(|way| {
             let alone = Self::new(vec![way.clone()], None, self.0.timeout);
@@ -103,13 +103,13 @@ impl Members {
     }
 
     /// What the requests came to until now.
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         self.0.figures.borrow().clone()
     }
 
     /// Asks the member that answered last, and says what came of it, within the time that a request
     /// has.
-    pub async fn ask(&self, request: &Request) -> Result<Answer, Trouble> {
+    pub(crate) async fn ask(&self, request: &Request) -> Result<Answer, Trouble> {
         let began = Instant::now();
         let way = self.way();
         let tried = async { self.ask_at(&way, request).await };
@@ -136,7 +136,11 @@ impl Members {
     }
 
     /// Tells changes of these keys until that ends, or nobody can take more, and why it does.
-    pub async fn watch(&self, spans: Vec<Span>, mut tell: impl FnMut(Watched) -> bool) -> Trouble {
+    pub(crate) async fn watch(
+        &self,
+        spans: Vec<Span>,
+        mut tell: impl FnMut(Watched) -> bool,
+    ) -> Trouble {
         let way = self.way();
         let request = Request::Watch(spans);
         let opened = async {

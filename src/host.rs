@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 /// What is known of the host, by name.
-pub fn facts() -> BTreeMap<String, String> {
+pub(crate) fn facts() -> BTreeMap<String, String> {
     let cpus = std::thread::available_parallelism().map(|cpus| cpus.to_string());
     let known = [
         ("architecture", Some(std::env::consts::ARCH.to_owned())),
@@ -26,7 +26,7 @@ pub fn facts() -> BTreeMap<String, String> {
 }
 
 /// What is known of this process, by name.
-pub fn process_facts() -> BTreeMap<String, String> {
+pub(crate) fn process_facts() -> BTreeMap<String, String> {
     named([
         ("memory of the process", member(STATUS, "VmRSS:")),
         ("most memory of the process", member(STATUS, "VmHWM:")),

@@ -4,7 +4,7 @@
 //! Over a Unix socket or TCP, with TLS where somebody is to be trusted. Knows nothing of what is
 //! said; patience is the caller's, who drops what he does not want to wait for any more.
 
-pub mod trust;
+pub(crate) mod trust;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
@@ -47,7 +47,7 @@ impl fmt::Display for Place {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Nobody can be reached there: nothing was asked.
     NotReached(io::Error),
     /// It is not whom we trust: nothing was asked.
@@ -72,7 +72,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// One connection. It does nothing but while something is asked.
-pub struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driver,
     /// Over TLS: it may say only later that it does not go on with us.
@@ -100,7 +100,7 @@ impl Connection {
     ///
     /// # Errors
     /// Nobody listens there, or somebody who is not trusted.
-    pub async fn open(way: &Place) -> Result<Self, Fault> {
+    pub(crate) async fn open(way: &Place) -> Result<Self, Fault> {
         match way {
             Place::Unix(path) => {
                 let stream = smol::net::unix::UnixStream::connect(path).await;
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// Whether it may be asked again.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
 
@@ -153,7 +153,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
         limit: usize,
@@ -181,7 +181,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn follow(
+    pub(crate) async fn follow(
         mut self,
         request: Request<Full<Bytes>>,
         limit: usize,
@@ -227,7 +227,7 @@ fn in_the_middle(error: &dyn std::error::Error) -> Fault {
 }
 
 /// An answer that comes line by line.
-pub struct Lines {
+pub(crate) struct Lines {
     body: Incoming,
     connection: Connection,
     read: BytesMut,
@@ -239,7 +239,7 @@ impl Lines {
     ///
     /// # Errors
     /// The connection broke, or a line is too long.
-    pub async fn next(&mut self) -> Result<Option<String>, Fault> {
+    pub(crate) async fn next(&mut self) -> Result<Option<String>, Fault> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line = self.read.split_to(end + 1);

@@ -8,11 +8,11 @@
 //! | [`time`], [`entropy`] | our `Instant` and our randomness: all that the core knows of the outside | nothing |
 //! | [`model`] | the words: what is asked, shown and remembered by name, as the API writes it; no behaviour | only `time` |
 //! | [`nodeset`] | `r1n[01-16,20]`: names of nodes as operators write them | nothing |
-//! | [`base64`] | bytes as text and back | nothing |
+//! | `base64` | bytes as text and back | nothing |
 //! | [`etcd`] | what is said to etcd and what it says, as values; no socket | only `base64` |
-//! | [`http_client`] | one connection to somebody who speaks HTTP, with TLS where that is wanted | nothing |
-//! | [`etcd_client`] | the way to etcd: its members one after another, and who we are to them | `etcd`, `http_client` |
-//! | [`host`] | what there is to know of this host and process for a report | nothing |
+//! | `http_client` | one connection to somebody who speaks HTTP, with TLS where that is wanted | nothing |
+//! | `etcd_client` | the way to etcd: its members one after another, and who we are to them | `etcd`, `http_client` |
+//! | `host` | what there is to know of this host and process for a report | nothing |
 //! | [`ipmi`] | the wire: bytes and values, one file per command | the open rooms |
 //! | [`session`] | one RMCP+ or IPMI 1.5 session, sans-IO: handshake, keys, sealing, windows, retransmission | `ipmi` |
 //! | [`bmc`] | one BMC: session upkeep, pacing, breaker | `session`, `ipmi` |
@@ -39,7 +39,7 @@
 //!
 //! # The journey of one request
 //!
-//! `PUT /v1/nodes/r1n03/states/power {"target": "soft power off"}` comes in at [`api::serve`],
+//! `PUT /v1/nodes/r1n03/states/power {"target": "soft power off"}` comes in at `api::serve`,
 //! becomes a [`rack::call::Call`] and goes over a channel to the one task that owns the
 //! [`rack::Rack`] (`daemon::shell`). The rack checks it, makes a task with a [`power::Sequence`],
 //! and puts its record down; when the journal is durable the caller has its 202 and the scheduler
@@ -60,16 +60,16 @@
 //! whatever waits in the journal, in the queues or for a resend is withdrawn in the same turn.
 
 pub mod api;
-pub mod base64;
+pub(crate) mod base64;
 pub mod bmc;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod entropy;
 pub mod etcd;
-pub mod etcd_client;
-pub mod host;
-pub mod http_client;
+pub(crate) mod etcd_client;
+pub(crate) mod host;
+pub(crate) mod http_client;
 pub mod ipmi;
 pub mod keeper;
 pub mod model;

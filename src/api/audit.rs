@@ -26,7 +26,7 @@ struct Link {
 
 /// What is remembered of records that were removed because the trail was too long.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Seal {
+pub(crate) struct Seal {
     /// The number of the last one that was removed.
     pub number: u64,
     pub hash: String,
@@ -37,7 +37,7 @@ pub struct Seal {
 
 /// How the trail was found not to be what was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Breach {
+pub(crate) enum Breach {
     /// A text that is no record.
     Unreadable {
         /// The number that it should have.
@@ -137,7 +137,7 @@ impl fmt::Display for Breach {
 
 /// The check of a trail, record by record from the first.
 #[derive(Clone, Debug, Default)]
-pub struct Chain {
+pub(crate) struct Chain {
     at: AuditHead,
     /// Whether a record was looked at, or what comes before the first is known.
     begun: bool,
@@ -154,7 +154,7 @@ pub struct Chain {
 impl Chain {
     /// A check from the first record on. `known` is a number and hash from another time and place,
     /// where there is one: only that shows a trail that was made anew from its beginning.
-    pub fn new(known: Option<AuditHead>) -> Self {
+    pub(crate) fn new(known: Option<AuditHead>) -> Self {
         Self {
             known,
             ..Self::default()
@@ -162,7 +162,7 @@ impl Chain {
     }
 
     /// A check of records that follow those under a seal.
-    pub fn behind(seal: &Seal) -> Self {
+    pub(crate) fn behind(seal: &Seal) -> Self {
         Self {
             at: AuditHead {
                 number: seal.number,
@@ -174,12 +174,12 @@ impl Chain {
     }
 
     /// The last record that was removed, where the oldest were.
-    pub fn removed(&self) -> u64 {
+    pub(crate) fn removed(&self) -> u64 {
         self.sealed.as_ref().map_or(0, |seal| seal.number)
     }
 
     /// The last record that was looked at, and what was found to be wrong up to it.
-    pub fn so_far(mut self) -> (AuditHead, Vec<Breach>) {
+    pub(crate) fn so_far(mut self) -> (AuditHead, Vec<Breach>) {
         if let Some(start) = &self.start {
             let found = start.number + 1;
             self.breaches.insert(0, Breach::Cut { from: 1, found });
@@ -188,7 +188,7 @@ impl Chain {
     }
 
     /// Looks at the next record.
-    pub fn follow(&mut self, text: &str) {
+    pub(crate) fn follow(&mut self, text: &str) {
         let link = serde_json::from_str::<Link>(text);
         if let Ok(first) = &link
             && !std::mem::replace(&mut self.begun, true)
@@ -272,7 +272,7 @@ impl Chain {
 
     /// The end of the records: what is wrong with them, given what was remembered apart from them
     /// as the newest.
-    pub fn finish(mut self, head: &AuditHead) -> Vec<Breach> {
+    pub(crate) fn finish(mut self, head: &AuditHead) -> Vec<Breach> {
         let last = self.at.number;
         self.judge_start();
         if let Some(seal) = self.sealed.as_ref().filter(|seal| seal.breaches > 0) {
@@ -320,7 +320,7 @@ impl Chain {
 }
 
 /// How much there is of a trail that is whole, in words.
-pub fn extent(head: &AuditHead, removed: u64) -> String {
+pub(crate) fn extent(head: &AuditHead, removed: u64) -> String {
     match removed {
         0 => counted(usize::try_from(head.number).unwrap_or(usize::MAX), "record"),
         _ => format!(
@@ -332,7 +332,7 @@ pub fn extent(head: &AuditHead, removed: u64) -> String {
 }
 
 /// The SHA-256 of a record's text, in hexadecimal.
-pub fn hash(text: &[u8]) -> String {
+pub(crate) fn hash(text: &[u8]) -> String {
     Sha256::digest(text)
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -6,7 +6,7 @@ use crate::rack::call::Call;
 
 /// A change that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditAction {
+pub(crate) struct AuditAction {
     /// The nodes, folded: as named by who asked, until the rack has found which are meant. `None`
     /// where it is the rack, or what a task or batch has.
     pub nodes: Option<String>,
@@ -16,7 +16,7 @@ pub struct AuditAction {
 /// What `call` is meant to change.
 ///
 /// The bytes of a raw command are left out: some of them set passwords.
-pub fn audit_action(call: &Call) -> Option<AuditAction> {
+pub(crate) fn audit_action(call: &Call) -> Option<AuditAction> {
     let of = |node: &str, what: String| {
         Some(AuditAction {
             nodes: Some(node.to_owned()),

@@ -14,7 +14,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// After so long without an event a comment line shows that the stream is alive.
-pub const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How many events are taken from the rack at once.
 const AT_ONCE: usize = 100;
 /// How many running tasks a snapshot shows.

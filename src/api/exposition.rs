@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 /// A form of the figures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exposition {
+pub(crate) enum Exposition {
     /// Prometheus' text format 0.0.4, which everything reads.
     Plain,
     /// OpenMetrics 1.0.
@@ -16,7 +16,7 @@ pub enum Exposition {
 
 impl Exposition {
     /// What the `Accept` of a scrape likes better; the plain one where it does not say.
-    pub fn asked(headers: &HeaderMap) -> Self {
+    pub(crate) fn asked(headers: &HeaderMap) -> Self {
         let (mut plain, mut open) = (0.0, 0.0);
         for accept in headers.get_all(http::header::ACCEPT) {
             let accept = String::from_utf8_lossy(accept.as_bytes()).to_ascii_lowercase();
@@ -40,7 +40,7 @@ impl Exposition {
     }
 
     /// The media type of the answer.
-    pub fn media_type(self) -> &'static str {
+    pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -48,7 +48,7 @@ impl Exposition {
     }
 
     /// OpenMetrics text in this form.
-    pub fn of(self, open: String) -> String {
+    pub(crate) fn of(self, open: String) -> String {
         match self {
             Self::Plain => plain(&open),
             Self::OpenMetrics => open,

@@ -6,22 +6,22 @@
 //! Only [`serve`] touches the world.
 
 pub mod access;
-pub mod audit;
-pub mod audit_action;
+pub(crate) mod audit;
+pub(crate) mod audit_action;
 pub mod dispatch;
-pub mod endpoint;
-pub mod events;
-pub mod exposition;
+pub(crate) mod endpoint;
+pub(crate) mod events;
+pub(crate) mod exposition;
 pub mod fault;
 pub mod handle;
 pub mod ironic;
 pub mod message;
-pub mod openapi;
-pub mod own;
-pub mod readings;
+pub(crate) mod openapi;
+pub(crate) mod own;
+pub(crate) mod readings;
 pub mod route;
-pub mod serve;
-pub mod stream;
+pub(crate) mod serve;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
-pub mod version;
+pub(crate) mod version;

@@ -18,7 +18,7 @@ use schemas::{SCHEMAS, members, typed};
 use serde_json::{Map, Value, json};
 
 /// The whole document.
-pub fn document() -> Value {
+pub(crate) fn document() -> Value {
     let mut paths = Map::new();
     for route in ROUTES {
         let mut item = Map::new();

@@ -23,7 +23,7 @@ mod write_timeout;
 
 use super::access::Peer;
 use super::audit_action::{AuditAction, audit_action};
-pub use super::handle::Later;
+pub(crate) use super::handle::Later;
 use crate::model::Policy;
 use crate::model::{AuditPage, Ha, Limits, Stale, Support, Who};
 use crate::nodeset;
@@ -50,16 +50,16 @@ use std::time::Duration;
 use streaming::Handover;
 #[cfg(feature = "tls")]
 use tls::TlsListener;
-pub use trail::{TrailQueue, Unrecorded};
+pub(crate) use trail::{TrailQueue, Unrecorded};
 use write_timeout::{Guarded, HalfClosed};
 
 /// A call on its way to the rack.
 #[derive(Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// What is asked.
     pub call: Call,
     /// The turn of a call that names many nodes; the next may name as many once this is dropped.
-    pub names: Option<NamesTurn>,
+    pub _names: Option<NamesTurn>,
     /// Who asks: what they may do is looked up in the turn that acts on it.
     pub peer: Rc<Peer>,
     /// What the trail will say of it.
@@ -70,7 +70,7 @@ pub struct Asked {
 
 /// What becomes known of a request for the audit trail while it is carried out.
 #[derive(Debug, Default)]
-pub struct Noted {
+pub(crate) struct Noted {
     audit_action: RefCell<Option<AuditAction>>,
     task: RefCell<Option<String>>,
     batch: RefCell<Option<String>>,
@@ -86,7 +86,7 @@ pub struct Noted {
 impl Noted {
     /// The rack has accepted what was asked: the record, to be written down together with what was
     /// begun.
-    pub fn accepted(&self, task: Option<String>, batch: Option<String>) -> Option<Audit> {
+    pub(crate) fn accepted(&self, task: Option<String>, batch: Option<String>) -> Option<Audit> {
         let mut audit = self.expected.take()?;
         if let Some(audit_action) = &*self.audit_action.borrow() {
             audit.nodes.clone_from(&audit_action.nodes);
@@ -98,7 +98,7 @@ impl Noted {
     }
 
     /// The rack found these nodes to be meant.
-    pub fn nodes_are(&self, nodes: &[String]) {
+    pub(crate) fn nodes_are(&self, nodes: &[String]) {
         if let Some(audit_action) = &mut *self.audit_action.borrow_mut()
             && !nodes.is_empty()
         {
@@ -107,7 +107,7 @@ impl Noted {
     }
 
     /// What is answered is so old.
-    pub fn is_stale(&self, stale: Stale) {
+    pub(crate) fn is_stale(&self, stale: Stale) {
         self.stale.replace(Some(stale));
     }
 
@@ -145,29 +145,29 @@ impl Noted {
 
 /// Where an answer goes. Dropping it unanswered tells the client that the daemon is going down.
 #[derive(Debug)]
-pub struct Reply(Sender<Result<Answer, Refused>>);
+pub(crate) struct Reply(Sender<Result<Answer, Refused>>);
 
 impl Reply {
     /// A place for an answer, and its other end.
-    pub fn new() -> (Self, Receiver<Result<Answer, Refused>>) {
+    pub(crate) fn new() -> (Self, Receiver<Result<Answer, Refused>>) {
         let (sender, receiver) = smol::channel::bounded(1);
         (Self(sender), receiver)
     }
 
     /// Hands the answer over. Never waits; a client that has gone away loses it, and that is all.
-    pub fn send(self, outcome: Result<Answer, Refused>) {
+    pub(crate) fn send(self, outcome: Result<Answer, Refused>) {
         let _ = self.0.try_send(outcome);
     }
 
     /// Whether nobody waits for the answer any more.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.0.is_closed()
     }
 }
 
 /// A request that was meant to change something, and what came of it: for the audit trail.
 #[derive(Clone, Debug, Default)]
-pub struct Audit {
+pub(crate) struct Audit {
     pub who: Who,
     pub method: String,
     /// The path as asked.
@@ -187,22 +187,22 @@ pub struct Audit {
 }
 
 /// Fills a buffer with random bytes.
-pub type Randomness = Box<dyn Fn(&mut [u8])>;
+pub(crate) type Randomness = Box<dyn Fn(&mut [u8])>;
 
 /// Asks the kernel about the peer of a Unix socket.
-pub type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer)>;
+pub(crate) type LookUp = Box<dyn Fn(BorrowedFd<'_>, &mut Peer)>;
 
 /// Looks a login name up, or gives up soon.
-pub type UserName = Box<dyn Fn(u32) -> Later<Option<String>>>;
+pub(crate) type UserName = Box<dyn Fn(u32) -> Later<Option<String>>>;
 
 /// Reads the audit trail, or says why it cannot.
-pub type AuditReader = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>>>;
+pub(crate) type AuditReader = Box<dyn Fn(u64, usize) -> Later<Result<AuditPage, String>>>;
 
 /// Gives the rack to another host, or says why not.
-pub type HandOver = Box<dyn Fn(Option<String>) -> Later<Result<(), Refused>>>;
+pub(crate) type HandOver = Box<dyn Fn(Option<String>) -> Later<Result<(), Refused>>>;
 
 /// What the API needs of the world.
-pub struct Context {
+pub(crate) struct Context {
     /// Where calls go.
     pub asks: Sender<Asked>,
     /// The kernel's randomness, for request ids.
@@ -238,14 +238,14 @@ pub struct Context {
 
 impl Context {
     /// Who may do what, as of now.
-    pub fn policy(&self) -> Rc<Policy> {
+    pub(crate) fn policy(&self) -> Rc<Policy> {
         self.policy.borrow().clone()
     }
 }
 
 /// What is counted and remembered across connections.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     streams: Rc<Places>,
     unwritten: Unwritten,
     /// Places of bodies that are long.
@@ -257,18 +257,18 @@ pub struct State {
 }
 
 /// Serves a Unix socket until the daemon goes down.
-pub async fn serve_unix(listener: UnixListener, context: Rc<Context>) {
+pub(crate) async fn serve_unix(listener: UnixListener, context: Rc<Context>) {
     serve(listener, &context).await;
 }
 
 /// Serves a TCP socket until the daemon goes down.
-pub async fn serve_tcp(listener: TcpListener, context: Rc<Context>) {
+pub(crate) async fn serve_tcp(listener: TcpListener, context: Rc<Context>) {
     serve(listener, &context).await;
 }
 
 /// Serves a TCP socket over TLS until the daemon goes down.
 #[cfg(feature = "tls")]
-pub async fn serve_tls(tcp: TcpListener, context: Rc<Context>) {
+pub(crate) async fn serve_tls(tcp: TcpListener, context: Rc<Context>) {
     serve(TlsListener(tcp), &context).await;
 }
 

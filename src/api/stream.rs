@@ -5,9 +5,9 @@ use super::fault::Fault;
 use super::readings::ReadingStream;
 
 /// The media type of readings: a line of JSON each.
-pub const LINES: &str = "application/x-ndjson";
+pub(crate) const LINES: &str = "application/x-ndjson";
 /// The media type of events.
-pub const EVENTS: &str = "text/event-stream";
+pub(crate) const EVENTS: &str = "text/event-stream";
 
 /// One reader's stream.
 pub enum TextStream {

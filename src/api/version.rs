@@ -13,32 +13,32 @@ pub struct Version {
 }
 
 /// The lowest that we speak, and the one of a request that names none.
-pub const MINIMUM: Version = Version::new(1);
+pub(crate) const MINIMUM: Version = Version::new(1);
 /// The highest. Beyond it is 406: a client that believes us would expect members that we do not
 /// have.
-pub const MAXIMUM: Version = Version::new(31);
+pub(crate) const MAXIMUM: Version = Version::new(31);
 
 /// Names of nodes in paths and bodies.
-pub const NAMES: Version = Version::new(5);
+pub(crate) const NAMES: Version = Version::new(5);
 /// `fields=`.
-pub const FIELDS: Version = Version::new(8);
+pub(crate) const FIELDS: Version = Version::new(8);
 /// The filter `provision_state`.
-pub const PROVISION_FILTER: Version = Version::new(9);
+pub(crate) const PROVISION_FILTER: Version = Version::new(9);
 /// `raid_config` in states.
-pub const RAID: Version = Version::new(12);
+pub(crate) const RAID: Version = Version::new(12);
 /// The filter `driver`.
-pub const DRIVER_FILTER: Version = Version::new(16);
+pub(crate) const DRIVER_FILTER: Version = Version::new(16);
 /// The filter `resource_class`.
-pub const RESOURCE_CLASS: Version = Version::new(21);
+pub(crate) const RESOURCE_CLASS: Version = Version::new(21);
 /// Soft targets, `timeout`, and our `supported_power_states`.
-pub const SOFT_POWER: Version = Version::new(27);
+pub(crate) const SOFT_POWER: Version = Version::new(27);
 /// `management/inject_nmi`.
-pub const INJECT_NMI: Version = Version::new(29);
+pub(crate) const INJECT_NMI: Version = Version::new(29);
 
 /// Ironic's own header.
-pub const HEADER: &str = "x-openstack-ironic-api-version";
+pub(crate) const HEADER: &str = "x-openstack-ironic-api-version";
 /// The header of all services, which wins.
-pub const STANDARD_HEADER: &str = "openstack-api-version";
+pub(crate) const STANDARD_HEADER: &str = "openstack-api-version";
 /// Our service's names in the standard header.
 const SERVICE: &str = "baremetal";
 

@@ -4,9 +4,9 @@
 //!
 //! After two refusals in a row a person is asked before it goes on: BMCs lock users out.
 
-pub mod login;
+pub(crate) mod login;
 mod network;
-pub mod scan;
+pub(crate) mod scan;
 
 use super::args::{Discover, Format, Level};
 use super::exit::{Exit, Failure};
@@ -23,7 +23,7 @@ use scan::Heard;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-pub use network::Network;
+pub(crate) use network::Network;
 
 /// Refusals in a row after which nothing more is tried without asking.
 const REFUSALS: usize = 2;
@@ -44,7 +44,7 @@ struct Shown {
 }
 
 /// Looks, and says what there is.
-pub async fn discover(out: output::Out, args: Discover) -> Result<Exit, Failure> {
+pub(crate) async fn discover(out: output::Out, args: Discover) -> Result<Exit, Failure> {
     let targets = network::addresses(&args.networks).map_err(Failure::Usage)?;
     let login = credentials(&args)?;
     let rate = args.rate.max(1);

@@ -55,7 +55,7 @@ impl Exit {
 
 /// Why a command could not do what it was asked.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The command line makes no sense.
     Usage(String),
     /// There is no socket: the daemon never started here, or listens elsewhere.
@@ -97,7 +97,7 @@ pub enum Failure {
 
 /// Who may use a socket that we may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Users {
+pub(crate) enum Users {
     /// The members of a group, and root.
     Group(String),
     /// Those of a group without a name, and root.
@@ -108,7 +108,7 @@ pub enum Users {
 
 /// A no of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// The stable word for it, where the answer has one.
@@ -119,7 +119,7 @@ pub struct Refusal {
 
 impl Failure {
     /// The code that goes with it.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::NoSocket { .. }
@@ -141,7 +141,7 @@ impl Failure {
     }
 
     /// Whether the daemon may simply be restarting, so that asking again can help.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         self.exit() == Exit::Unreachable
     }
 }

@@ -13,7 +13,7 @@ mod client;
 mod complete;
 mod connect;
 mod demo;
-pub mod discover;
+pub(crate) mod discover;
 mod exit;
 mod expert;
 #[cfg(test)]

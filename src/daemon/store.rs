@@ -5,7 +5,7 @@
 //! and bytes; what they mean is the core's affair. Every call blocks on the disk: use it off the
 //! executor.
 
-pub mod committer;
+pub(crate) mod committer;
 mod error;
 mod leaving;
 mod open;

@@ -1,9 +1,9 @@
 //! TLS on the way to somebody, in builds that have it (feature `tls`).
 
 #[cfg(feature = "tls")]
-pub use with::Trust;
+pub(crate) use with::Trust;
 #[cfg(not(feature = "tls"))]
-pub use without::Trust;
+pub(crate) use without::Trust;
 
 use zeroize::Zeroizing;
 

@@ -5,7 +5,7 @@
 //! variant where it begins.
 
 /// A GUID with the most significant byte first, as people and operating systems write it.
-pub fn as_written(sent: [u8; 16]) -> [u8; 16] {
+pub(crate) fn as_written(sent: [u8; 16]) -> [u8; 16] {
     let reversed = {
         let mut bytes = sent;
         bytes.reverse();

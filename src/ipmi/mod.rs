@@ -6,20 +6,20 @@
 //! nothing more. Whatever arrives, `decode` gives a value or a [`DecodeError`]; it never panics.
 
 pub mod command;
-pub mod completion;
+pub(crate) mod completion;
 pub mod event;
-pub mod guid;
+pub(crate) mod guid;
 pub mod message;
 pub mod open_session;
-pub mod payload;
-pub mod privilege;
+pub(crate) mod payload;
+pub(crate) mod privilege;
 pub mod rakp;
-pub mod reveal;
+pub(crate) mod reveal;
 pub mod rmcp;
 pub mod session15;
 pub mod session20;
-pub mod status;
-pub mod suite;
+pub(crate) mod status;
+pub(crate) mod suite;
 
 pub use completion::CompletionCode;
 pub use privilege::PrivilegeLevel;

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// The head of an IPMI message, whatever its checksums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Head {
+pub(crate) struct Head {
     /// The even network function.
     pub net_fn: u8,
     /// Command number.
@@ -29,7 +29,7 @@ pub struct Head {
 
 impl Head {
     /// The head of a message; `None` where it is too short to be one.
-    pub fn of(message: &[u8]) -> Option<Self> {
+    pub(crate) fn of(message: &[u8]) -> Option<Self> {
         let [_, functions, _, _, sequences, command, rest @ ..] = message else {
             return None;
         };
@@ -53,7 +53,7 @@ impl Head {
     }
 
     /// The command's name, where it is a known one.
-    pub fn name(&self) -> Option<&'static str> {
+    pub(crate) fn name(&self) -> Option<&'static str> {
         known(self.net_fn, self.command).map(|(.., name, _, _)| *name)
     }
 }
@@ -207,7 +207,7 @@ fn known(net_fn: u8, command: u8) -> Option<&'static Known> {
 }
 
 /// The places of an IPMI message that are not shown, in order.
-pub fn hidden_in_message(message: &[u8]) -> Vec<Range<usize>> {
+pub(crate) fn hidden_in_message(message: &[u8]) -> Vec<Range<usize>> {
     hidden_within(message, 0, MOST_BRIDGES)
 }
 
@@ -258,7 +258,7 @@ fn hidden_within(message: &[u8], at: usize, depth: u8) -> Vec<Range<usize>> {
 
 /// The places of an RMCP+ payload that are not shown, in order; that of an IPMI message is in
 /// clear.
-pub fn hidden_in_payload(kind: PayloadType, payload: &[u8]) -> Vec<Range<usize>> {
+pub(crate) fn hidden_in_payload(kind: PayloadType, payload: &[u8]) -> Vec<Range<usize>> {
     let from = |shown: usize| everything(shown.min(payload.len())..payload.len());
     match kind {
         PayloadType::Ipmi => hidden_in_message(payload),

@@ -90,9 +90,9 @@ mod resend;
 mod round_trip;
 mod seal;
 pub mod secret;
-pub mod settings;
+pub(crate) mod settings;
 mod undelivered;
-pub mod vocabulary;
+pub(crate) mod vocabulary;
 mod window;
 
 pub use clear::{Clear, Frame, Way};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The boot devices that Ironic has words for.
-pub const DEVICES: [BootDevice; 5] = [
+pub(crate) const DEVICES: [BootDevice; 5] = [
     BootDevice::Pxe,
     BootDevice::Disk,
     BootDevice::Cdrom,
@@ -23,7 +23,7 @@ pub const DEVICES: [BootDevice; 5] = [
 ];
 
 /// `PUT /v1/nodes/{ident}/management/inject_nmi`
-pub async fn inject_nmi(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn inject_nmi(request: RequestContext) -> Result<Response, Fault> {
     if request.version < INJECT_NMI {
         return Err(Fault::no_route());
     }
@@ -68,7 +68,7 @@ fn spelled<'de, D: Deserializer<'de>>(value: D) -> Result<Option<bool>, D::Error
 }
 
 /// `GET /v1/nodes/{ident}/management/boot_device`
-pub async fn boot_device(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn boot_device(request: RequestContext) -> Result<Response, Fault> {
     let found = request.rack.boot_device(&request.node()?).await?;
     Ok(Response::ok(&BootDeviceBody {
         boot_device: found
@@ -80,7 +80,7 @@ pub async fn boot_device(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `PUT /v1/nodes/{ident}/management/boot_device`
-pub async fn set_boot_device(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn set_boot_device(request: RequestContext) -> Result<Response, Fault> {
     let wanted: BootDeviceBody = request.json()?;
     let node = request.node()?;
     let name = wanted.boot_device.unwrap_or_default();
@@ -104,21 +104,21 @@ pub async fn set_boot_device(request: RequestContext) -> Result<Response, Fault>
 }
 
 /// `GET /v1/nodes/{ident}/management/boot_device/supported`
-pub async fn supported_boot_devices(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn supported_boot_devices(request: RequestContext) -> Result<Response, Fault> {
     request.rack.node(&request.node()?).await?;
     let words = DEVICES.map(BootDevice::name);
     Ok(Response::ok(&json!({ "supported_boot_devices": words })))
 }
 
 /// `PUT /v1/nodes/{ident}/maintenance`
-pub async fn set_maintenance(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn set_maintenance(request: RequestContext) -> Result<Response, Fault> {
     let wanted: MaintenanceRequest = request.json_or_default()?;
     check_reason(wanted.reason.as_deref().unwrap_or_default())?;
     maintenance(&request, Some(wanted.reason)).await
 }
 
 /// `DELETE /v1/nodes/{ident}/maintenance`; a body, whatever it calls itself, is not looked at.
-pub async fn unset_maintenance(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn unset_maintenance(request: RequestContext) -> Result<Response, Fault> {
     maintenance(&request, None).await
 }
 
@@ -132,7 +132,7 @@ async fn maintenance(
 }
 
 /// `GET /v1/nodes/{ident}/validate`
-pub async fn validate(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn validate(request: RequestContext) -> Result<Response, Fault> {
     let node = request.rack.node(&request.node()?).await?;
     let trouble = node.rackbmcd.bmc.trouble_text.as_deref();
     let reach = json!({ "result": trouble.is_none(), "reason": trouble.unwrap_or_default() });
@@ -157,7 +157,7 @@ const HISTORY: usize = 100;
 const HISTORY_LIMIT: usize = 1000;
 
 /// `GET /v1/nodes/{ident}/history`
-pub async fn history(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn history(request: RequestContext) -> Result<Response, Fault> {
     let limit = request.query.limit(HISTORY, HISTORY_LIMIT)?;
     // A name is fine here at every version: below 1.78 Ironic does not have this path, so nobody
     // relies on less.

@@ -38,7 +38,7 @@ const PARAMETERS: &[(&str, Version)] = &[
 ];
 
 /// The members by which a list can be sorted.
-pub const SORTABLE: &[&str] = &[
+pub(crate) const SORTABLE: &[&str] = &[
     "uuid",
     "name",
     "created_at",
@@ -53,13 +53,13 @@ pub const SORTABLE: &[&str] = &[
 ];
 
 /// `GET /v1/nodes`
-pub async fn list(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn list(request: RequestContext) -> Result<Response, Fault> {
     let detail = request.query.flag("detail")?.unwrap_or(false);
     listing(&request, detail).await
 }
 
 /// `GET /v1/nodes/detail`
-pub async fn detail(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn detail(request: RequestContext) -> Result<Response, Fault> {
     if request.query.value("fields").is_some() {
         return Err(Fault::bad(
             "Can't fetch a subset of fields with 'detail' set",
@@ -160,7 +160,10 @@ fn encoded(text: &str) -> String {
 }
 
 /// The members that `fields=` asks for.
-pub fn fields(request: &RequestContext, version: Version) -> Result<Option<Vec<String>>, Fault> {
+pub(crate) fn fields(
+    request: &RequestContext,
+    version: Version,
+) -> Result<Option<Vec<String>>, Fault> {
     // gophercloud writes `fields=a&fields=b`.
     let texts = request
         .query
@@ -340,7 +343,7 @@ impl Order {
 }
 
 /// `GET /v1/nodes/{ident}`
-pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn show(request: RequestContext) -> Result<Response, Fault> {
     let ident = request.node()?;
     let fields = fields(&request, request.version)?;
     let node = request.rack.node(&ident).await?;
@@ -364,18 +367,18 @@ fn refused(what: &str) -> Fault {
 }
 
 /// `POST /v1/nodes`
-pub async fn no_create(_: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn no_create(_: RequestContext) -> Result<Response, Fault> {
     Err(refused("created"))
 }
 
 /// `PATCH /v1/nodes/{ident}`
-pub async fn no_update(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn no_update(request: RequestContext) -> Result<Response, Fault> {
     request.rack.node(&request.node()?).await?;
     Err(refused("changed"))
 }
 
 /// `DELETE /v1/nodes/{ident}`
-pub async fn no_delete(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn no_delete(request: RequestContext) -> Result<Response, Fault> {
     request.rack.node(&request.node()?).await?;
     Err(refused("deleted"))
 }

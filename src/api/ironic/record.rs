@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Every member of the full record and the microversion from which it is shown.
-pub const MEMBERS: &[(&str, Version)] = &[
+pub(crate) const MEMBERS: &[(&str, Version)] = &[
     ("boot_interface", Version::new(31)),
     ("chassis_uuid", Version::new(1)),
     ("clean_step", Version::new(7)),
@@ -56,7 +56,7 @@ pub const MEMBERS: &[(&str, Version)] = &[
 ];
 
 /// The members of an entry in a list.
-pub const LISTED: &[&str] = &[
+pub(crate) const LISTED: &[&str] = &[
     "uuid",
     "instance_uuid",
     "maintenance",
@@ -67,7 +67,7 @@ pub const LISTED: &[&str] = &[
 ];
 
 /// The members of the states, each as in the record.
-pub const STATES: &[&str] = &[
+pub(crate) const STATES: &[&str] = &[
     "console_enabled",
     "last_error",
     "power_state",
@@ -81,13 +81,13 @@ pub const STATES: &[&str] = &[
 ];
 
 /// The one driver.
-pub const DRIVER: &str = "ipmi";
+pub(crate) const DRIVER: &str = "ipmi";
 /// What we tell about provisioning: harmless to every client, and true of a machine that somebody
 /// else provisions.
-pub const PROVISION_STATE: &str = "active";
+pub(crate) const PROVISION_STATE: &str = "active";
 
 /// From which microversion `member` is shown; `None` where there is no such member.
-pub fn since(member: &str) -> Option<Version> {
+pub(crate) fn since(member: &str) -> Option<Version> {
     let found = MEMBERS.binary_search_by_key(&member, |(name, _)| *name);
     found.ok().map(|at| MEMBERS[at].1)
 }
@@ -156,12 +156,12 @@ impl Serialize for Shown<'_> {
 }
 
 /// The full record, as the newest microversion shows it.
-pub fn full(node: &Node, base: &str) -> Value {
+pub(crate) fn full(node: &Node, base: &str) -> Value {
     json!(Members::all(version::MAXIMUM).show(node, base))
 }
 
 /// The two addresses of something.
-pub fn links(base: &str, what: &str) -> Value {
+pub(crate) fn links(base: &str, what: &str) -> Value {
     json!(Links {
         base,
         what: &[what]

@@ -35,7 +35,7 @@ fn version_entry(base: &str) -> Value {
 }
 
 /// `GET /`
-pub async fn versions(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn versions(request: RequestContext) -> Result<Response, Fault> {
     let entry = version_entry(&request.base);
     Ok(Response::ok(&json!({
         "name": "OpenStack Ironic API",
@@ -47,7 +47,7 @@ pub async fn versions(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /v1`
-pub async fn v1(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn v1(request: RequestContext) -> Result<Response, Fault> {
     let base = &request.base;
     let mut body = Map::new();
     body.insert("id".into(), json!("v1"));
@@ -132,7 +132,7 @@ fn driver_entry(base: &str, conductors: &[Conductor]) -> Value {
 }
 
 /// `GET /v1/drivers`
-pub async fn drivers(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn drivers(request: RequestContext) -> Result<Response, Fault> {
     let kind = request.query.value("type");
     let conductors = Conductor::all(&request).await?;
     let all = match kind.is_none_or(|kind| kind == "dynamic") {
@@ -157,14 +157,14 @@ fn known_driver(request: &RequestContext) -> Result<(), Fault> {
 }
 
 /// `GET /v1/drivers/{driver}`
-pub async fn driver(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn driver(request: RequestContext) -> Result<Response, Fault> {
     known_driver(&request)?;
     let conductors = Conductor::all(&request).await?;
     Ok(Response::ok(&driver_entry(&request.base, &conductors)))
 }
 
 /// `GET /v1/drivers/{driver}/properties`
-pub async fn driver_properties(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn driver_properties(request: RequestContext) -> Result<Response, Fault> {
     // Clients of some ages ask through a query of this path, those of others through the path of
     // the driver.
     known_driver(&request)?;
@@ -179,7 +179,7 @@ pub async fn driver_properties(request: RequestContext) -> Result<Response, Faul
 }
 
 /// `GET /v1/conductors`
-pub async fn conductors(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn conductors(request: RequestContext) -> Result<Response, Fault> {
     let conductors = Conductor::all(&request).await?;
     let conductors = conductors.iter().map(|each| each.entry(&request.base));
     let conductors: Vec<Value> = conductors.collect();
@@ -187,12 +187,12 @@ pub async fn conductors(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /v1/chassis`
-pub async fn chassis(_: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn chassis(_: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&json!({ "chassis": [] })))
 }
 
 /// `GET /v1/ports`
-pub async fn ports(_: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn ports(_: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&json!({ "ports": [] })))
 }
 

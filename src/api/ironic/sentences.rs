@@ -3,7 +3,7 @@
 use crate::rack::call::{Refused, left_in_words};
 
 /// What Ironic says of a refusal, where it has a sentence for it.
-pub fn sentence(refused: &Refused) -> Option<String> {
+pub(crate) fn sentence(refused: &Refused) -> Option<String> {
     match refused {
         Refused::NoSuchNode(node) => Some(format!("Node {node} could not be found.")),
         Refused::Locked {

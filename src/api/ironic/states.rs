@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// `GET /v1/nodes/{ident}/states`
-pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn show(request: RequestContext) -> Result<Response, Fault> {
     let node = request.rack.node(&request.node()?).await?;
     let states = Members::of(STATES, request.version);
     Ok(Response::ok(&states.show(&node, &request.base)))
@@ -29,7 +29,7 @@ struct Body {
 }
 
 /// `PUT /v1/nodes/{ident}/states/power`
-pub async fn set_power(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn set_power(request: RequestContext) -> Result<Response, Fault> {
     let (target, timeout) = body(&request)?;
     let ident = request.node()?;
     let wish = wish(&request, &target, timeout.as_ref());

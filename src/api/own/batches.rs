@@ -9,13 +9,13 @@ use crate::model::{BatchControl, BatchList, BatchStart, Control};
 use http::StatusCode;
 
 /// `GET /v1/batches`
-pub async fn list(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn list(request: RequestContext) -> Result<Response, Fault> {
     let batches = request.rack.batches(None).await?;
     Ok(Response::ok(&BatchList { batches }))
 }
 
 /// `POST /v1/batches`
-pub async fn start(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn start(request: RequestContext) -> Result<Response, Fault> {
     let mut wanted: BatchStart = request.json()?;
     super::check(wanted.operation, &wanted.options)?;
     if wanted.nodes.is_empty() {
@@ -41,7 +41,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /v1/batches/{id}`
-pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn show(request: RequestContext) -> Result<Response, Fault> {
     let id = request.batch_id().await?;
     if let Some(wait) = request.query.duration("wait", WAIT_LIMIT)? {
         request.rack.await_batch(id, wait).await?;
@@ -50,12 +50,12 @@ pub async fn show(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `DELETE /v1/batches/{id}`
-pub async fn cancel(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn cancel(request: RequestContext) -> Result<Response, Fault> {
     use_control(&request, Control::Cancel).await
 }
 
 /// `POST /v1/batches/{id}/{control}`
-pub async fn control(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn control(request: RequestContext) -> Result<Response, Fault> {
     let control = super::control(request.param("control"))?;
     use_control(&request, control).await
 }

@@ -20,7 +20,7 @@ const LOG_ENTRIES: usize = 20;
 const LOG_ENTRIES_LIMIT: usize = 1000;
 
 /// What may be read of a BMC: the word in the path, and the order.
-pub const READINGS: [(&str, Order); 7] = [
+pub(crate) const READINGS: [(&str, Order); 7] = [
     ("identity", Order::ReadIdentity),
     ("guid", Order::ReadGuid),
     ("sessions", Order::ReadSessions),
@@ -31,7 +31,7 @@ pub const READINGS: [(&str, Order); 7] = [
 ];
 
 /// `GET /v1/nodes/{ident}/bmc/{what}`
-pub async fn reading(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn reading(request: RequestContext) -> Result<Response, Fault> {
     let wanted = request.param("what");
     let known = READINGS.iter().find(|(word, _)| *word == wanted);
     let (_, order) = known.cloned().ok_or_else(Fault::no_route)?;
@@ -42,7 +42,7 @@ pub async fn reading(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /v1/nodes/{ident}/event_log`
-pub async fn event_log(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn event_log(request: RequestContext) -> Result<Response, Fault> {
     let limit = request.query.limit(LOG_ENTRIES, LOG_ENTRIES_LIMIT)?;
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
     let log = request.rack.event_log(request.any_node(), limit).await?;
@@ -50,12 +50,12 @@ pub async fn event_log(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `DELETE /v1/nodes/{ident}/event_log`
-pub async fn clear_event_log(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn clear_event_log(request: RequestContext) -> Result<Response, Fault> {
     carried_out(&request, Order::ClearEventLog).await
 }
 
 /// `POST /v1/nodes/{ident}/bmc_reset`
-pub async fn reset(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn reset(request: RequestContext) -> Result<Response, Fault> {
     let wanted: BmcResetRequest = request.json()?;
     let cold = match wanted.kind {
         BmcReset::Cold => true,
@@ -65,7 +65,7 @@ pub async fn reset(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /v1/nodes/{ident}/boot_override`
-pub async fn boot_override(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn boot_override(request: RequestContext) -> Result<Response, Fault> {
     let found = request.rack.boot_device(request.any_node()).await?;
     Ok(Response::ok(&BootOverride {
         device: found.device.map(Word::Known),
@@ -75,7 +75,7 @@ pub async fn boot_override(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `PUT /v1/nodes/{ident}/boot_override`
-pub async fn set_boot_override(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn set_boot_override(request: RequestContext) -> Result<Response, Fault> {
     let wanted: BootOverrideRequest = request.json()?;
     let order = Order::SetBootDevice {
         device: wanted.device,
@@ -86,20 +86,20 @@ pub async fn set_boot_override(request: RequestContext) -> Result<Response, Faul
 }
 
 /// `PUT /v1/nodes/{ident}/restore_policy`
-pub async fn set_restore_policy(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn set_restore_policy(request: RequestContext) -> Result<Response, Fault> {
     let wanted: RestorePolicyRequest = request.json()?;
     carried_out(&request, Order::SetRestorePolicy(wanted.policy)).await
 }
 
 /// `POST /v1/nodes/{ident}/identify`
-pub async fn identify(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn identify(request: RequestContext) -> Result<Response, Fault> {
     let wanted: IdentifyRequest = request.json_or_default()?;
     let lasting = wanted.lasting.map(|lasting| lasting.0);
     carried_out(&request, Order::Identify(lasting)).await
 }
 
 /// `POST /v1/nodes/{ident}/raw`
-pub async fn raw(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn raw(request: RequestContext) -> Result<Response, Fault> {
     let wanted: RawRequest = request.json()?;
     if wanted.net_fn > 62 || !wanted.net_fn.is_multiple_of(2) {
         return Err(bad(

@@ -8,12 +8,12 @@ use http::StatusCode;
 use serde_json::json;
 
 /// `GET /v1/ha`
-pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn show(request: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&request.rack.ha().await))
 }
 
 /// `GET /v1/ha/owner`, for load balancers: nobody logs in for it, and it names nobody.
-pub async fn owner(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn owner(request: RequestContext) -> Result<Response, Fault> {
     match request.rack.ha().await.may_change_machines() {
         true => Ok(Response::ok(&json!({ "owner": true }))),
         false => Err(Fault::new(
@@ -25,7 +25,7 @@ pub async fn owner(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `POST /v1/ha/handover`
-pub async fn hand_over(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn hand_over(request: RequestContext) -> Result<Response, Fault> {
     let HandoverRequest { to } = request.json_or_default()?;
     if let Some(to) = &to {
         check_text("to", to)?;

@@ -1,21 +1,21 @@
 //! Our own surface beside Ironic's: tasks and their controls, batches, readings, events, the pause,
 //! the hosts of the rack, and a closer look at nodes.
 
-pub mod batches;
-pub mod bmc;
-pub mod ha;
-pub mod nodes;
-pub mod rack;
-pub mod readings;
+pub(crate) mod batches;
+pub(crate) mod bmc;
+pub(crate) mod ha;
+pub(crate) mod nodes;
+pub(crate) mod rack;
+pub(crate) mod readings;
 mod sets;
-pub mod tasks;
+pub(crate) mod tasks;
 
 use crate::api::fault::Fault;
 use crate::model::{Control, OnBusy, Operation, PowerOptions, Words};
 use std::time::Duration;
 
 /// The longest wait of one request: long polls are repeated, not held for ever.
-pub const WAIT_LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(300);
 
 /// The control in a path.
 ///

@@ -9,7 +9,7 @@ use crate::model::AcceptRequest;
 use serde_json::json;
 
 /// `GET /v1/nodes/{ident}/explain`
-pub async fn explain(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn explain(request: RequestContext) -> Result<Response, Fault> {
     let found = request.rack.explain(request.any_node()).await?;
     let mut body = json!(found);
     body["node"] = record::full(&found.node, &request.base);
@@ -17,20 +17,20 @@ pub async fn explain(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /v1/nodes/{ident}/trace`
-pub async fn trace(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn trace(request: RequestContext) -> Result<Response, Fault> {
     let trace = request.rack.trace(request.any_node()).await?;
     Ok(Response::ok(&trace))
 }
 
 /// `POST /v1/nodes/{ident}/retry`
-pub async fn retry(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn retry(request: RequestContext) -> Result<Response, Fault> {
     request.json_or_default::<Nothing>()?;
     let node = request.rack.retry(request.any_node()).await?;
     Ok(Response::ok(&record::full(&node, &request.base)))
 }
 
 /// `POST /v1/nodes/{ident}/bmc_accept`
-pub async fn accept(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn accept(request: RequestContext) -> Result<Response, Fault> {
     let wanted: AcceptRequest = request.json()?;
     let node = request
         .rack
@@ -40,7 +40,7 @@ pub async fn accept(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `POST /v1/nodes/{ident}/fresh`
-pub async fn fresh(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn fresh(request: RequestContext) -> Result<Response, Fault> {
     request.json_or_default::<Nothing>()?;
     let node = request.rack.fresh(request.any_node()).await?;
     Ok(Response::ok(&record::full(&node, &request.base)))

@@ -15,12 +15,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How many events one long poll brings at most.
-pub const EVENTS_AT_ONCE: usize = 500;
+pub(crate) const EVENTS_AT_ONCE: usize = 500;
 /// How many nodes events may be asked for: the names are kept for as long as somebody listens.
 const FILTER_LIMIT: usize = 256;
 
 /// `GET /v1/events`: a long poll, or a stream where `Accept` asks for one.
-pub async fn events(request: RequestContext) -> Result<Outcome, Fault> {
+pub(crate) async fn events(request: RequestContext) -> Result<Outcome, Fault> {
     let stream = request
         .headers
         .get_all(http::header::ACCEPT)
@@ -82,12 +82,12 @@ pub async fn events(request: RequestContext) -> Result<Outcome, Fault> {
 }
 
 /// `GET /v1/pause`
-pub async fn pausing(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn pausing(request: RequestContext) -> Result<Response, Fault> {
     Ok(told(request.rack.pausing().await?))
 }
 
 /// `POST /v1/pause`
-pub async fn pause(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn pause(request: RequestContext) -> Result<Response, Fault> {
     let wanted: PauseRequest = request.json()?;
     check_reason(&wanted.reason)?;
     if wanted.reason.trim().is_empty() {
@@ -100,7 +100,7 @@ pub async fn pause(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `POST /v1/release`
-pub async fn release(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn release(request: RequestContext) -> Result<Response, Fault> {
     request.json_or_default::<Nothing>()?;
     Ok(told(request.rack.release().await?))
 }
@@ -113,7 +113,7 @@ fn told(pause: Option<Hold>) -> Response {
 }
 
 /// `GET /v1/whoami`
-pub async fn whoami(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn whoami(request: RequestContext) -> Result<Response, Fault> {
     let on_nodes = request.rights.limited.into_iter();
     let on_nodes = on_nodes.map(|(role, nodes)| RoleOnNodes {
         role: role.into(),
@@ -127,7 +127,7 @@ pub async fn whoami(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /healthz`. Nobody logs in for it: over TCP it tells nothing that a person wrote.
-pub async fn health(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn health(request: RequestContext) -> Result<Response, Fault> {
     let mut health = request.rack.health().await?;
     if !request.rack.is_asked_on_this_host() {
         if let Some(pause) = &mut health.pause {
@@ -148,7 +148,7 @@ pub async fn health(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /metrics`
-pub async fn metrics(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn metrics(request: RequestContext) -> Result<Response, Fault> {
     let form = Exposition::asked(&request.headers);
     let text = request.rack.metrics().await?;
     Ok(Response::text(form.media_type(), form.of(text)))
@@ -160,19 +160,19 @@ const RECORDS: usize = 100;
 const RECORDS_LIMIT: usize = 1000;
 
 /// `GET /v1/audit`
-pub async fn audit(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn audit(request: RequestContext) -> Result<Response, Fault> {
     let after = request.query.number("after")?.unwrap_or(0);
     let limit = request.query.limit(RECORDS, RECORDS_LIMIT)?;
     Ok(Response::ok(&request.rack.trail(after, limit).await?))
 }
 
 /// `GET /v1/support`
-pub async fn support(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn support(request: RequestContext) -> Result<Response, Fault> {
     Ok(Response::ok(&request.rack.support().await?))
 }
 
 /// `GET /v1/openapi.json`
-pub async fn openapi(_: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn openapi(_: RequestContext) -> Result<Response, Fault> {
     // The same for everybody, and not quickly made.
     static DOCUMENT: OnceLock<Response> = OnceLock::new();
     let made = DOCUMENT.get_or_init(|| Response::ok(&description::document()));

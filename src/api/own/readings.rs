@@ -11,7 +11,7 @@ use crate::api::version;
 use crate::model::ReadingsRequest;
 
 /// `POST /v1/readings`: a node's record a line, in the order in which the BMCs answer.
-pub async fn read(request: RequestContext) -> Result<Outcome, Fault> {
+pub(crate) async fn read(request: RequestContext) -> Result<Outcome, Fault> {
     let wanted: ReadingsRequest = request.json()?;
     let nodes = meant(&request, wanted.nodes, &wanted.exclude).await?;
     let members = match fields(&request, version::MAXIMUM)? {

@@ -15,13 +15,13 @@ const LISTED: usize = 100;
 const LIST_LIMIT: usize = 1000;
 
 /// `GET /v1/tasks`
-pub async fn list(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn list(request: RequestContext) -> Result<Response, Fault> {
     let node = request.query.value("node").map(str::to_owned);
     listing(&request, node).await
 }
 
 /// `GET /v1/nodes/{ident}/tasks`
-pub async fn of_node(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn of_node(request: RequestContext) -> Result<Response, Fault> {
     listing(&request, Some(request.any_node().to_owned())).await
 }
 
@@ -43,7 +43,7 @@ async fn listing(request: &RequestContext, node: Option<String>) -> Result<Respo
 }
 
 /// `POST /v1/tasks`
-pub async fn start(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn start(request: RequestContext) -> Result<Response, Fault> {
     let wanted: TaskStart = request.json()?;
     super::check(wanted.operation, &wanted.options)?;
     if wanted.node.is_empty() {
@@ -63,7 +63,7 @@ pub async fn start(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `GET /v1/tasks/{id}`
-pub async fn show(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn show(request: RequestContext) -> Result<Response, Fault> {
     let id = request.task_id().await?;
     let version = request.query.number("version")?;
     let task = match request.query.duration("wait", WAIT_LIMIT)? {
@@ -74,12 +74,12 @@ pub async fn show(request: RequestContext) -> Result<Response, Fault> {
 }
 
 /// `DELETE /v1/tasks/{id}`
-pub async fn cancel(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn cancel(request: RequestContext) -> Result<Response, Fault> {
     use_control(&request, Control::Cancel).await
 }
 
 /// `POST /v1/tasks/{id}/{control}`
-pub async fn control(request: RequestContext) -> Result<Response, Fault> {
+pub(crate) async fn control(request: RequestContext) -> Result<Response, Fault> {
     let control = super::control(request.param("control"))?;
     use_control(&request, control).await
 }

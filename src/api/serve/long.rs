@@ -152,7 +152,7 @@ pub(super) struct Names(RefCell<Option<NamesTurn>>);
 
 /// See [`Names`].
 #[derive(Debug)]
-pub struct NamesTurn(
+pub(crate) struct NamesTurn(
     #[allow(dead_code, reason = "held, and given back when dropped")] SemaphoreGuardArc,
 );
 

@@ -625,7 +625,7 @@ async fn put(
     let asking = async {
         let asked = Asked {
             call,
-            names,
+            _names: names,
             peer,
             noted,
             reply,

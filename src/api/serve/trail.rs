@@ -22,7 +22,7 @@ const USERS: usize = 256;
 const REFUSAL_RECORDED: usize = 1024;
 
 /// Where records of requests go.
-pub struct TrailQueue {
+pub(crate) struct TrailQueue {
     sender: Sender<Audit>,
     strangers: Cell<u64>,
     lost: Cell<u64>,
@@ -32,7 +32,7 @@ pub struct TrailQueue {
 
 /// What was counted and not recorded.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Unrecorded {
+pub(crate) struct Unrecorded {
     /// Requests that were meant to change something, of senders who were not let in: nobody knows
     /// who they were.
     pub strangers: u64,
@@ -44,7 +44,7 @@ pub struct Unrecorded {
 
 impl TrailQueue {
     /// A way and its other end.
-    pub fn new() -> (Self, Receiver<Audit>) {
+    pub(crate) fn new() -> (Self, Receiver<Audit>) {
         let (sender, receiver) = smol::channel::bounded(WAITING);
         let queue = Self {
             sender,
@@ -107,7 +107,7 @@ impl TrailQueue {
     }
 
     /// What was counted since the last time.
-    pub fn take_counts(&self) -> Unrecorded {
+    pub(crate) fn take_counts(&self) -> Unrecorded {
         Unrecorded {
             strangers: self.strangers.take(),
             lost: self.lost.take(),

@@ -67,7 +67,7 @@ pub(crate) struct BmcReset {
 
 /// `discover`.
 #[derive(Args, Debug)]
-pub struct Discover {
+pub(crate) struct Discover {
     /// Networks and addresses: 10.0.1.0/24, 10.0.2.7.
     #[arg(required = true, value_name = "NETWORKS")]
     pub networks: Vec<Network>,
@@ -94,7 +94,7 @@ pub struct Discover {
 
 /// A privilege level.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// Reads.
     User,
     /// Switches.

@@ -27,7 +27,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What a log-in brought.
 #[derive(Debug)]
-pub enum LogIn {
+pub(crate) enum LogIn {
     /// It was let in.
     In(Found),
     /// The BMC refused the user, the password or the level.
@@ -38,7 +38,7 @@ pub enum LogIn {
 
 /// What a BMC said of itself.
 #[derive(Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     /// Who made it, and which.
     pub device: Option<get_device_id::Response>,
     /// Its GUID.
@@ -66,7 +66,7 @@ impl Entropy for Kernel {
 
 /// What is asked once we are in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Asks {
+pub(crate) enum Asks {
     /// Who it is, and whether its machine is on.
     Who,
     /// Whether it takes an NMI, and what its clock shows, as well.
@@ -77,7 +77,7 @@ pub enum Asks {
 ///
 /// # Errors
 /// There is no socket, or the datagrams cannot be sent.
-pub async fn log_in(at: SocketAddr, settings: &Settings, asks: Asks) -> io::Result<LogIn> {
+pub(crate) async fn log_in(at: SocketAddr, settings: &Settings, asks: Asks) -> io::Result<LogIn> {
     let mut visit = Visit {
         session: Session::new(settings.clone()),
         socket: socket(at).await?,

@@ -9,7 +9,7 @@ const LIMIT: usize = 65_536;
 
 /// A network as it is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
+pub(crate) struct Network {
     first: IpAddr,
     bits: u32,
 }

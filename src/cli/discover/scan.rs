@@ -20,7 +20,7 @@ const LATE: Duration = Duration::from_millis(1500);
 
 /// Somebody who answered.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Heard {
+pub(crate) struct Heard {
     pub address: IpAddr,
     /// What it says about log-ins, where it said anything.
     pub offers: Option<Response>,
@@ -30,7 +30,7 @@ pub struct Heard {
 ///
 /// # Errors
 /// There is no socket, or nothing could be sent at all.
-pub async fn scan(targets: &[IpAddr], port: u16, rate: u32) -> io::Result<Vec<Heard>> {
+pub(crate) async fn scan(targets: &[IpAddr], port: u16, rate: u32) -> io::Result<Vec<Heard>> {
     let mut heard = BTreeMap::new();
     for family in [true, false] {
         let some: Vec<IpAddr> = targets

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Changes that become durable together, under a number that grows from batch to batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// The number by which the outcome names them.
     pub ticket: u64,
     pub writes: Vec<Write>,
@@ -25,7 +25,7 @@ pub struct Batch {
 
 /// What became of batches.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Committed {
+pub(crate) enum Committed {
     /// All batches up to this ticket are durable.
     Durable(u64),
     /// All batches after the last durable ticket, up to this one, are not durable. They are kept
@@ -39,7 +39,7 @@ pub enum Committed {
 }
 
 /// A look at the store that somebody wants, between two commits.
-pub type StoreQuery = Box<dyn FnOnce(&mut Store) + Send>;
+pub(crate) type StoreQuery = Box<dyn FnOnce(&mut Store) + Send>;
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The system has no thread left, or the store cannot be read.
-pub fn spawn(
+pub(crate) fn spawn(
     mut store: Store,
     inbox: Receiver<Batch>,
     looks: Receiver<StoreQuery>,
