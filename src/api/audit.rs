@@ -496,7 +496,7 @@ mod tests {
         let mut chain = Chain::new(Some(written_down.clone()));
         forged.iter().for_each(|record| chain.follow(record));
         assert_eq!(chain.finish(&head), [Breach::Rewritten { number: 3 }]);
-        // One that has become shorter than it was.
+        // A trail that has become shorter than it was.
         let mut chain = Chain::new(Some(written_down));
         let short = AuditHead {
             number: 1,

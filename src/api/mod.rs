@@ -3,7 +3,7 @@
 //! The types of the bodies are those of [`model`](crate::model), but for Ironic's own shapes. What
 //! they mean to the rack is decided without sockets: [`dispatch::handle`] finds the endpoint in the
 //! table of [`route`] and runs its handler, which asks the rack through a [`handle::RackHandle`].
-//! Only [`serve`] touches the world.
+//! Only `serve` touches the world.
 
 pub mod access;
 pub(crate) mod audit;

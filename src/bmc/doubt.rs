@@ -20,9 +20,9 @@ use std::time::Duration;
 pub(super) enum Doubt {
     #[default]
     None,
-    /// Who is there.
+    /// It is asked who is there.
     Open,
-    /// Who is there, and an order waits for the answer to this request.
+    /// Open, and an order waits for the answer to this request.
     Asked(RequestId),
 }
 

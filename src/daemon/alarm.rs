@@ -23,7 +23,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// One that is not set.
+    /// An alarm that is not set.
     ///
     /// # Errors
     /// The system has no descriptor left.

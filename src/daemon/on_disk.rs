@@ -26,7 +26,7 @@ pub(super) struct OnDisk {
     look_at: Instant,
     /// Since when another thread looks at the file.
     looking: Option<Instant>,
-    /// It was told that this takes long.
+    /// Whether the log has said that this takes long.
     told: bool,
     refused: Option<ConfigurationRefused>,
 }

@@ -53,7 +53,7 @@ impl Request {
     /// What an answer with this HTTP status and body says.
     ///
     /// # Errors
-    /// It is none to this request, or says why there is none.
+    /// The body is no answer to this request, or says why etcd gives none.
     pub fn read(&self, status: u16, body: &str) -> Result<Answer, Trouble> {
         if status != 200 {
             return Err(match (self, refusal(status, body)) {
@@ -157,7 +157,7 @@ fn txn_answer(txn: &Txn, body: &str) -> Result<Answer, Trouble> {
 /// One line of the answer to a [`Request::Watch`].
 ///
 /// # Errors
-/// It says why there are no more, or is none.
+/// The line says why no more come, or it is no such line.
 pub fn watched(line: &str) -> Result<Watched, Trouble> {
     let line: RawLine = parse(line)?;
     if let Some(error) = line.error {
@@ -166,7 +166,7 @@ pub fn watched(line: &str) -> Result<Watched, Trouble> {
     let Some(raw) = line.result else {
         return Err(nonsense("a line without a result", ""));
     };
-    // One that is not permitted is created and cancelled in the same line.
+    // A watch that is not permitted is created and cancelled in the same line.
     if raw.canceled {
         if raw.cancel_reason.contains("permission denied") {
             return Err(Trouble::Forbidden(raw.cancel_reason));

@@ -132,9 +132,9 @@ pub(crate) use as_words;
 /// to show it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Word<T> {
-    /// One that this program knows.
+    /// A word that this program knows.
     Known(T),
-    /// One that it does not know.
+    /// A word that it does not know.
     Other(Box<str>),
 }
 

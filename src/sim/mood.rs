@@ -136,7 +136,7 @@ pub struct LogMood {
     pub keeps_entries: bool,
     /// So many bytes too many follow each entry, or each piece of one.
     pub trailing_bytes: usize,
-    /// That the log was cleared is its first entry.
+    /// The first entry of a cleared log says that it was cleared.
     pub notes_clearing: bool,
 }
 

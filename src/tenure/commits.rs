@@ -50,7 +50,7 @@ struct Writing {
     voiding: Option<Part>,
     /// When it is tried again; nothing while a try is under way.
     again_at: Option<Instant>,
-    /// That it is not known was said.
+    /// Whether the rack was told that the outcome is not known.
     told: bool,
 }
 

@@ -247,7 +247,7 @@ fn may(somebody: &Somebody, endpoint: &Endpoint, about: About) -> bool {
     }
     match (needed, reach, about) {
         (_, Reach::Rack, _) | (_, Reach::Here, About::Node) => true,
-        // Who may do anything at all may look at everything.
+        // Every role may read.
         (Role::Reader, ..) => true,
         _ => false,
     }

@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn whatever_comes_what_is_due_is_looked_at_in_the_end() {
-        // A loop that is fast looks at it after 0.8 s, whatever it has taken in by then.
+        // A fast loop looks at it after 0.8 s, whatever it has taken in by then.
         assert_eq!(flooded(32, 1).0, 800);
         assert_eq!(flooded(1, 1).0, 800);
-        // One that is slow takes in as much as a rack may have answered meanwhile, and no more.
+        // A slow loop takes in as much as a rack may have answered meanwhile, and no more.
         assert_eq!(flooded(32, 300), (2400, 256));
         // Looks that find nothing count, too.
         assert_eq!(flooded(0, 1000), (256_000, 0));

@@ -41,7 +41,7 @@ struct State {
 }
 
 impl Publisher {
-    /// One where the configuration wants it.
+    /// A publisher, where the configuration wants summaries in etcd.
     pub(super) fn of(configuration: &Configuration, now: Instant) -> Option<Self> {
         let etcd = configuration.etcd.as_ref();
         let etcd = etcd.filter(|_| configuration.publish)?;

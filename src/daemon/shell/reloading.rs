@@ -18,7 +18,7 @@ use std::rc::Rc;
 impl Shell {
     pub(super) fn begin_reload(&mut self) {
         if let Some(again) = &mut self.reloading {
-            // One that hangs, in a directory service, is not joined by others.
+            // A reload may hang in a directory service: others do not join it.
             log::info!("a reload is under way: another one follows it");
             *again = true;
             return;
@@ -119,7 +119,7 @@ impl Shell {
         notify(&[NotifyState::Ready]);
     }
 
-    /// Who may look no longer does not wait for what comes next.
+    /// A client whose right to look was taken away does not wait for news any more.
     fn end_lost_looks(&mut self) {
         let policy = self.context.policy();
         let lost = |waiting: &Waiting| {

@@ -68,7 +68,7 @@ impl Shell {
             return outgoing;
         }
         let now = self.now();
-        // Who goes down is not asked again.
+        // A daemon that is stopping sends all it has, for BMCs are not asked again by it.
         let room = match self.stop_by {
             Some(_) => usize::MAX,
             None => self.sending.spread.room(now),

@@ -102,7 +102,7 @@ pub(super) fn wants_making(
         Ok(_) => Ok(false),
         Err(reason) if reason.kind() != io::ErrorKind::NotFound => Err(at(path, reason)),
         Err(_) => {
-            // One that was being made when the power went.
+            // Power may have gone while the journal was being made.
             let half_made = directory.join(format!("{FILE}.new")).exists();
             if lock.was_there && !half_made && !anew {
                 return Err(StoreError::Missing(directory.to_owned()));

@@ -219,9 +219,9 @@ pub(super) fn digest(nodes: &[NodeSettings]) -> String {
 
 /// How often a host speaks, where it has nothing new to say.
 const TELL: Duration = Duration::from_secs(10);
-/// One that was not heard for longer does not count as alive.
+/// A host that was not heard for longer does not count as alive.
 const ALIVE: Duration = Duration::from_secs(30);
-/// One that was not heard for longer is not shown any more.
+/// A host that was not heard for longer is not shown any more.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Hosts of one rack that are known: of more, whoever has been silent for longest is forgotten.
