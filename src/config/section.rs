@@ -2,7 +2,7 @@
 //! was never asked for is unknown.
 
 use super::complaint::{At, Findings, nearest};
-use crate::model::{Words, is_hidden};
+use crate::model::{Seconds, Words, is_hidden};
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -361,55 +361,21 @@ pub(super) fn wrong_type(
     findings.complain(&value.span(), format!("{key} is {found}: write {wanted}"));
 }
 
-/// The units of durations, the largest first, in milliseconds.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 24 * 60 * 60 * 1000),
-    ("h", 60 * 60 * 1000),
-    ("m", 60 * 1000),
-    ("s", 1000),
-    ("ms", 1),
-];
-
 /// A duration such as `500ms`, `60s` or `1h30m`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    const FORM: &str = "write a number and a unit (ms, s, m, h, d), like \"60s\" or \"1h30m\"";
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(format!("the duration is empty: {FORM}"));
-    }
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..]
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len() - digits);
-        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let scale = UNITS.iter().find(|(name, _)| *name == unit.trim());
-        let (false, Some((_, scale))) = (number.is_empty(), scale) else {
-            return Err(format!("\"{text}\" is no duration: {FORM}"));
+    let duration = Seconds::from_words_with_unit(text).map(|seconds| seconds.0);
+    duration.ok_or_else(|| {
+        let problem = match text.trim() {
+            "" => "the duration is empty".to_owned(),
+            _ => format!("\"{text}\" is no duration"),
         };
-        total = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(*scale))
-            .and_then(|millis| total.checked_add(millis))
-            .ok_or_else(|| format!("\"{text}\" is too long"))?;
-        rest = &rest[digits + letters..];
-    }
-    Ok(Duration::from_millis(total))
+        format!("{problem}: write a number and a unit (ms, s, m, h, d), like \"60s\" or \"1h30m\"")
+    })
 }
 
 /// A duration as [`parse_duration`] reads it, in the largest unit that is exact.
 pub(super) fn write_duration(duration: Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if millis == 0 {
-        return "0s".into();
-    }
-    let (unit, scale) = UNITS
-        .into_iter()
-        .find(|(_, scale)| millis % scale == 0)
-        .expect("everything is a multiple of a millisecond");
-    format!("{}{unit}", millis / scale)
+    Seconds(duration).in_words()
 }
 
 #[cfg(test)]
@@ -426,6 +392,7 @@ mod tests {
             ("2d", 172_800_000),
             (" 1m 5s ", 65_000),
             ("0s", 0),
+            ("1.5s", 1500),
         ] {
             assert_eq!(
                 parse_duration(text),
@@ -438,7 +405,7 @@ mod tests {
             "60",
             "s",
             "-1s",
-            "1.5s",
+            "1.5",
             "1 hour",
             "1x",
             "99999999999999999999s",

@@ -28,13 +28,7 @@ impl Seconds {
     /// `m`, `h`, `d`), largest or smallest first as one likes.
     pub fn from_words(text: &str) -> Option<Self> {
         let text = text.trim();
-        let plain = |text: &str| {
-            !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit() || byte == b'.')
-        };
-        if plain(text) {
+        if is_number(text) {
             return Self::from_f64(text.parse().ok()?);
         }
         let mut total = Duration::ZERO;
@@ -46,20 +40,55 @@ impl Seconds {
             let unit_end = rest[number..]
                 .find(|mark: char| mark.is_ascii_digit())
                 .map_or(rest.len(), |end| number + end);
-            let factor = match rest[number..unit_end].trim() {
-                "ms" => 0.001,
-                "s" | "sec" => 1.0,
-                "m" | "min" => 60.0,
-                "h" => 3600.0,
-                "d" => 86_400.0,
-                _ => return None,
-            };
-            let part = Self::from_f64(rest[..number].parse::<f64>().ok()? * factor)?;
-            total = total.checked_add(part.0)?;
+            let unit = rest[number..unit_end].trim();
+            let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
+            total = total.checked_add(times(&rest[..number], *millis)?)?;
             rest = &rest[unit_end..];
         }
         (!text.is_empty()).then_some(Self(total))
     }
+
+    /// The same for a text that has to say its unit: in a file, 10 may be meant as minutes.
+    pub fn from_words_with_unit(text: &str) -> Option<Self> {
+        Self::from_words(text).filter(|_| !is_number(text.trim()))
+    }
+
+    /// The duration in whole units, the largest that is exact; less than a millisecond counts for
+    /// nothing.
+    pub fn in_words(self) -> String {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let mut units = UNITS.iter().filter(|_| millis != 0);
+        let (unit, scale) = units
+            .find(|(_, scale)| millis % scale == 0)
+            .unwrap_or(&("s", 1000));
+        format!("{}{unit}", millis / scale)
+    }
+}
+
+/// The units of durations in milliseconds, the largest first; behind them, other words for them.
+const UNITS: [(&str, u64); 7] = [
+    ("d", 24 * 60 * 60 * 1000),
+    ("h", 60 * 60 * 1000),
+    ("m", 60 * 1000),
+    ("s", 1000),
+    ("ms", 1),
+    ("sec", 1000),
+    ("min", 60 * 1000),
+];
+
+fn is_number(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    !text.is_empty() && bytes.all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// So many times so many milliseconds. A fraction of them need not be exact, whole ones are.
+fn times(number: &str, millis: u64) -> Option<Duration> {
+    if number.contains('.') {
+        let seconds = number.parse::<f64>().ok()? * (millis as f64 / 1000.0);
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let millis = number.parse::<u64>().ok()?.checked_mul(millis)?;
+    Some(Duration::from_millis(millis))
 }
 
 impl From<Duration> for Seconds {
@@ -202,6 +231,8 @@ mod tests {
             ("\"1h 30m\"", 5_400_000),
             ("\"250ms\"", 250),
             ("\"1.5s\"", 1500),
+            ("\"1.5m\"", 90_000),
+            ("\"2min 3sec\"", 123_000),
             ("0", 0),
         ] {
             assert_eq!(read(json), Ok(Duration::from_millis(millis)), "{json}");

@@ -4,6 +4,7 @@
 //! Pure: text to [`Mood`] and link conditions.
 
 use super::arguments::SimError;
+use crate::model::Seconds;
 use crate::sim::{
     Babble, Conditions, EarlyOn, Ipmid, Mood, NmiEffect, OsMood, Pointless, Quirks, Repeated,
 };
@@ -289,19 +290,9 @@ fn of_the_network(word: &Word<'_>, conditions: &mut Conditions) -> Option<()> {
     Some(())
 }
 
-/// `5s`, `200ms`, `2m` or a bare number of seconds.
+/// A duration as people write it, or a bare number of seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    let (number, factor) = if let Some(number) = text.strip_suffix("ms") {
-        (number, 0.001)
-    } else if let Some(number) = text.strip_suffix('s') {
-        (number, 1.0)
-    } else if let Some(number) = text.strip_suffix('m') {
-        (number, 60.0)
-    } else {
-        (text, 1.0)
-    };
-    let seconds: f64 = number.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds * factor).ok()
+    Seconds::from_words(text).map(|seconds| seconds.0)
 }
 
 /// All words, for the help.
