@@ -126,13 +126,6 @@ impl Served {
         Some(seen)
     }
 
-    /// Changes the link of a node.
-    pub fn with_link<T>(&self, name: &str, change: impl FnOnce(&mut Link) -> T) -> Option<T> {
-        let node = self.nodes.iter().find(|node| node.name == name)?;
-        let mut rack = node.rack.lock().unwrap_or_else(PoisonError::into_inner);
-        rack.link_mut(node.address).map(change)
-    }
-
     /// Stops the rack and closes its sockets.
     pub fn stop(mut self) {
         self.end();

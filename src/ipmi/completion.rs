@@ -24,12 +24,6 @@ impl CompletionCode {
     /// The reservation was cancelled or is not valid.
     // Somebody else has reserved the log since, or the log has changed.
     pub const INVALID_RESERVATION: Self = Self(0xC5);
-    /// Fewer data bytes than allowed.
-    pub const DATA_TRUNCATED: Self = Self(0xC6);
-    /// A wrong number of data bytes.
-    pub const INVALID_LENGTH: Self = Self(0xC7);
-    /// More data bytes than allowed.
-    pub const TOO_LONG: Self = Self(0xC8);
     /// A parameter is out of range.
     pub const OUT_OF_RANGE: Self = Self(0xC9);
     /// Not that many bytes can be returned.
@@ -39,8 +33,6 @@ impl CompletionCode {
     pub const NOT_PRESENT: Self = Self(0xCB);
     /// A data field is not valid.
     pub const INVALID_DATA: Self = Self(0xCC);
-    /// The command is illegal for that sensor or record.
-    pub const ILLEGAL: Self = Self(0xCD);
     /// No response could be provided.
     // As C3h: the command may have been carried out.
     pub const NO_RESPONSE: Self = Self(0xCE);
@@ -54,8 +46,6 @@ impl CompletionCode {
     /// The BMC is starting up.
     // A BMC that starts takes commands after a while, so that this is no refusal for good.
     pub const INITIALISING: Self = Self(0xD2);
-    /// The destination is not available.
-    pub const UNAVAILABLE: Self = Self(0xD3);
     /// Our privilege does not suffice.
     // Some sessions lose their level on the way, so that it may be granted when asked for again.
     pub const INSUFFICIENT_PRIVILEGE: Self = Self(0xD4);

@@ -13,8 +13,6 @@ impl Status {
     pub const INSUFFICIENT_RESOURCES: Self = Self(0x01);
     /// Session id not known.
     pub const INVALID_SESSION_ID: Self = Self(0x02);
-    /// Payload type not valid.
-    pub const INVALID_PAYLOAD_TYPE: Self = Self(0x03);
     /// Authentication algorithm not supported.
     pub const INVALID_AUTHENTICATION: Self = Self(0x04);
     /// Integrity algorithm not supported.
@@ -37,8 +35,6 @@ impl Status {
     pub const INVALID_NAME_LENGTH: Self = Self(0x0C);
     /// No such user.
     pub const UNAUTHORISED_NAME: Self = Self(0x0D);
-    /// The GUID is not ours.
-    pub const UNAUTHORISED_GUID: Self = Self(0x0E);
     /// A code did not match: another password.
     pub const INVALID_INTEGRITY_CHECK: Self = Self(0x0F);
     /// Confidentiality algorithm not supported.

@@ -66,26 +66,6 @@ impl Response {
         self.flags & 0x20 != 0
     }
 
-    /// Whether every v1.5 packet is authenticated. The bit says the opposite.
-    pub fn per_message_authentication(&self) -> bool {
-        self.flags & 0x10 == 0
-    }
-
-    /// Whether commands of user level are authenticated. The bit says the opposite.
-    pub fn user_level_authentication(&self) -> bool {
-        self.flags & 0x08 == 0
-    }
-
-    /// Whether users with names may log in.
-    pub fn named_users(&self) -> bool {
-        self.flags & 0x04 != 0
-    }
-
-    /// Whether the user without a name, but with a password, may log in.
-    pub fn null_user(&self) -> bool {
-        self.flags & 0x02 != 0
-    }
-
     /// Whether the user without name and password may log in.
     pub fn anonymous(&self) -> bool {
         self.flags & 0x01 != 0
@@ -149,10 +129,9 @@ mod tests {
         // ipmi_sim 2.0.33 with one named user (capture on loopback).
         let bytes = [0x01, 0x97, 0x04, 0x03, 0x00, 0x00, 0x00, 0x00];
         let response = Response::decode(&bytes).unwrap();
-        assert!(response.v20() && response.v15() && response.named_users());
+        assert!(response.v20() && response.v15());
         assert!(response.allows(AuthType::Md2) && response.allows(AuthType::Password));
         assert!(!response.allows(AuthType::Oem) && !response.bmc_key_set());
-        assert!(response.per_message_authentication());
         assert_eq!(response.encode(), bytes);
     }
 

@@ -114,11 +114,6 @@ impl Response {
         let locked = buttons.into_iter().filter(|(bit, _)| panel & bit != 0);
         Some(locked.map(|(_, words)| words).collect())
     }
-
-    /// Whether the last power-on was by an IPMI command.
-    pub fn last_on_by_command(&self) -> bool {
-        self.last_event & 0x10 != 0
-    }
 }
 
 impl Wire for Response {
@@ -148,7 +143,7 @@ mod tests {
     #[test]
     fn three_four_and_more_bytes_are_taken_and_two_are_not() {
         let on = Response::decode(&[0x61, 0x10, 0x48]).unwrap();
-        assert!(on.is_on() && on.last_on_by_command());
+        assert!(on.is_on());
         assert_eq!(on.restore_policy(), RestorePolicy::Unknown);
         assert_eq!(on.faults(), ["cooling fault"]);
         assert_eq!(on.light(), Some(Light::Off));

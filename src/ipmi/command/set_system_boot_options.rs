@@ -44,16 +44,10 @@ pub enum Parameter {
 pub struct FlagValidClearing(pub u8);
 
 impl FlagValidClearing {
-    /// Over power-up by the power button or a wake event.
-    pub const POWER_BUTTON: u8 = 0x01;
-    /// Over a reset by the reset button.
-    pub const RESET_BUTTON: u8 = 0x02;
     /// Over a reset by the watchdog.
     pub const WATCHDOG: u8 = 0x04;
     /// Over the 60 seconds within which a Chassis Control has to follow.
     pub const TIMEOUT: u8 = 0x08;
-    /// Over a reset by a platform event filter.
-    pub const PLATFORM_EVENT: u8 = 0x10;
 }
 
 /// Parameter 5.
@@ -82,20 +76,6 @@ impl Device {
     pub const PXE: Self = Self(0x1);
     /// The first hard disk.
     pub const DISK: Self = Self(0x2);
-    /// The first hard disk, in safe mode.
-    pub const SAFE: Self = Self(0x3);
-    /// The diagnostic partition.
-    pub const DIAGNOSTIC: Self = Self(0x4);
-    /// CD or DVD.
-    pub const CDROM: Self = Self(0x5);
-    /// Firmware set-up.
-    pub const BIOS: Self = Self(0x6);
-    /// Remote removable media.
-    pub const REMOTE_REMOVABLE: Self = Self(0x7);
-    /// Remote CD.
-    pub const REMOTE_CDROM: Self = Self(0x8);
-    /// Removable media.
-    pub const REMOVABLE: Self = Self(0xF);
 }
 
 // §28.14: the device is in the four bits between these.
