@@ -288,6 +288,11 @@ impl Shell {
                 self.post.handle_timeout(now);
             }
         }
+        self.end(&audits)
+    }
+
+    /// What is left to be done when the loop has ended.
+    fn end(mut self, audits: &Receiver<Audit>) -> Result<(), Failure> {
         self.drain();
         // What the API said at the very end is audited, too.
         while let Ok(audit) = audits.try_recv() {
