@@ -108,6 +108,86 @@ fn every_place_that_the_recipes_name_is_there() {
     assert!(gone.is_empty(), "CONTRIBUTING.md: {gone:?}");
 }
 
+/// Lines that a file may have, that a function may have in the rooms where safety is decided, and
+/// elsewhere. Comments count: what is too long to be read is too long with them.
+const FILE_LINES: usize = 700;
+const CORE_LINES: usize = 60;
+const FUNCTION_LINES: usize = 100;
+
+/// What is longer still, with its lines: it may not grow.
+const LONGER: [(&str, usize); 4] = [
+    ("src/rack/turn.rs", 761),
+    ("src/power/sequence/mod.rs", 742),
+    ("src/rack/birth.rs: new", 66),
+    ("src/power/sequence/mod.rs: target_in", 61),
+];
+
+#[test]
+fn no_file_and_no_function_is_too_long_to_be_read() {
+    let mut complaints = Vec::new();
+    let longer = |what: &str, allowed: usize| {
+        let known = LONGER.iter().find(|(name, _)| *name == what);
+        known.map_or(allowed, |(_, lines)| *lines)
+    };
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        if lines > longer(&file, FILE_LINES) {
+            complaints.push(format!("{file}: {lines} lines, {FILE_LINES} are allowed"));
+        }
+        let is_test = !file.starts_with("src/") || file.contains("/tests");
+        if is_test {
+            continue;
+        }
+        let core = ["src/power/", "src/rack/", "src/bmc/", "src/session/"];
+        let allowed = match core.iter().any(|room| file.starts_with(room)) {
+            true => CORE_LINES,
+            false => FUNCTION_LINES,
+        };
+        for (line, name, lines) in functions(&text) {
+            if lines > longer(&format!("{file}: {name}"), allowed) {
+                complaints.push(format!(
+                    "{file}:{line}: {name} has {lines} lines, {allowed} are allowed"
+                ));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The functions of a formatted file, without those of its tests: first line, name and number of
+/// lines. A function ends with the first brace that stands as far in as its head.
+fn functions(text: &str) -> Vec<(usize, String, usize)> {
+    let text = text.split("#[cfg(test)]\nmod tests {").next();
+    let lines: Vec<&str> = text.unwrap_or_default().lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let mut words = line
+            .split_whitespace()
+            .take_while(|word| !word.starts_with("//"));
+        let is_head = words.any(|word| word == "fn");
+        let name = words.next().and_then(|word| word.split(['(', '<']).next());
+        let (true, Some(name)) = (is_head, name) else {
+            continue;
+        };
+        let end = format!("{}}}", " ".repeat(indent));
+        let length = lines[at..].iter().position(|line| *line == end);
+        let is_whole = line.ends_with('}') || line.ends_with(';');
+        if let (false, Some(length)) = (is_whole, length) {
+            found.push((at + 1, name.to_owned(), length + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn functions_are_measured_from_head_to_brace() {
+    let text = "fn a() {\n    x\n}\n\nimpl B {\n    pub fn c(\n        self,\n    ) {\n        d();\n    }\n}\n\
+                #[cfg(test)]\nmod tests {\n    fn e() {\n    }\n}\n";
+    let expected = [(1, "a".to_owned(), 3), (6, "c".to_owned(), 5)];
+    assert_eq!(functions(text), expected);
+}
+
 /// `mod` has the inputs and outputs, the next four how a turn begins, `turn` what follows,
 /// `telling` what is said of it. Every other file of the room is a part of the rack or functions
 /// over some parts.
