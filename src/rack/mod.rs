@@ -73,6 +73,7 @@ pub mod record;
 mod reload;
 mod reloading;
 mod removed;
+mod reports;
 mod restart;
 mod restore;
 pub mod rights;
