@@ -79,13 +79,7 @@ impl Rack {
         rack.clock.follow(restored.alive, sign);
         restored.last_sign = sign;
         let at = rack.at(now);
-        for settings in nodes {
-            let memory = restored.nodes.remove(&settings.uuid);
-            rack.add_node(settings, memory, at);
-        }
-        for (node, memory) in std::mem::take(&mut restored.nodes) {
-            rack.removed.remember(node, memory, &mut rack.ledger, at);
-        }
+        rack.add_nodes(nodes, &mut restored, at);
         rack.traces.share(&mut rack.inventory);
         let clean = succession.is_none_or(|succession| succession.clean);
         rack.take_up(restored, &without_entry, copied, clean, at);
@@ -95,6 +89,18 @@ impl Rack {
         }
         rack.inherit_sessions(sign.map(|(_, ago)| ago), last_heard, at);
         rack
+    }
+
+    /// The nodes of the configuration, each with what is remembered of it. What is remembered of others
+    /// is kept: they may come back.
+    fn add_nodes(&mut self, nodes: Vec<NodeSettings>, restored: &mut RestoredState, at: Moment) {
+        for settings in nodes {
+            let memory = restored.nodes.remove(&settings.uuid);
+            self.add_node(settings, memory, at);
+        }
+        for (node, memory) in std::mem::take(&mut restored.nodes) {
+            self.removed.remember(node, memory, &mut self.ledger, at);
+        }
     }
 
     /// What lived before may have left sessions open at its BMCs, which close them in their time.
