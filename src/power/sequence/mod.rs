@@ -14,6 +14,7 @@ pub(super) mod phase;
 mod pulse;
 mod record;
 mod soft;
+mod target;
 
 pub(super) use clock::{Age, Clock};
 pub use controls::{Refusal, RefusalKind};
@@ -24,7 +25,7 @@ use crate::bmc::vocabulary::{Order, OrderId, Report};
 use crate::model::{Control, Operation, Power, Target, TaskState};
 use crate::time::Instant;
 use clock::{FirstLook, Pace};
-use phase::{Aim, Fate, Next, Phase, SlowLook, Then};
+use phase::{Fate, Next, Phase, SlowLook, Then};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -298,82 +299,6 @@ impl Sequence {
         let first = [order, deadline].into_iter().flatten().min();
         let first = first.map(|age| clock.when(age));
         [look, first].into_iter().flatten().min()
-    }
-
-    /// What `target_power_state` shows: `None` once it ended, or once the record shows that there
-    /// is nothing to do.
-    pub fn target(&self) -> Option<Target> {
-        self.target_in(&self.phase)
-    }
-
-    fn target_in(&self, phase: &Phase) -> Option<Target> {
-        let knowledge = &self.knowledge;
-        let operation = knowledge.operation;
-        let first = match operation {
-            Operation::PowerOn | Operation::Reboot | Operation::Reset | Operation::Cycle => {
-                Target::PowerOn
-            }
-            Operation::PowerOff => Target::PowerOff,
-            Operation::SoftPowerOff | Operation::SoftReboot => Target::SoftPowerOff,
-            Operation::InjectNmi => Target::InjectNmi,
-        };
-        match phase {
-            Phase::Ended(_) => None,
-            Phase::Suspended { inner, .. } => self.target_in(inner),
-            // Nothing was sent and what was asked for is there already, as far as the first reading
-            // says.
-            Phase::Queued | Phase::Recording { .. } => match (operation, knowledge.power) {
-                (operation, Some(power)) if is_as_asked(operation, power) => None,
-                (Operation::SoftReboot, Some(Power::Off)) => Some(Target::PowerOn),
-                _ => Some(first),
-            },
-            // Design, section 3: of a machine that is off already, only a soft
-            // reboot has anything left to do.
-            Phase::SoftWaiting { seen: Some(_), .. } if !knowledge.changing_issued() => {
-                if operation == Operation::SoftReboot {
-                    Some(Target::PowerOn)
-                } else {
-                    None
-                }
-            }
-            Phase::Watching {
-                seen: Some(_),
-                leg: phase::Leg {
-                    aim: Aim::Final, ..
-                },
-                ..
-            } if !knowledge.changing_issued() && operation != Operation::SoftReboot => None,
-            Phase::Withdrawing {
-                then: Then::Rollback { .. },
-                ..
-            }
-            | Phase::AwaitingShutdown { .. } => knowledge.power_at_start.map(Target::from),
-            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => match leg.aim {
-                Aim::Return { .. } => Some(Target::from(leg.to)),
-                // An abort names a target: `abort soft rebooting` no longer
-                // means this one (design, section 3).
-                Aim::Final if operation.is_soft() => Some(Target::from(leg.to)),
-                Aim::Final | Aim::OffThenOn | Aim::Escalated => Some(first),
-            },
-            Phase::MinOffTime { .. } => Some(Target::PowerOn),
-            Phase::SoftPressing { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::RecordingEvidence { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Observing { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::Withdrawing { .. } => Some(first),
-        }
-    }
-
-    /// Whether it has not begun, and the node is as it was asked for already: as it was read last,
-    /// or else as it was `found`.
-    pub fn has_nothing_to_do(&self, found: Option<Power>) -> bool {
-        let power = self.knowledge.power.or(found);
-        let is_as_asked = |power| is_as_asked(self.knowledge.operation, power);
-        self.phase == Phase::Queued && power.is_some_and(is_as_asked)
     }
 
     /// Where it stands.
@@ -687,25 +612,6 @@ impl Sequence {
         {
             self.withdrawn.push_back(id);
         }
-    }
-}
-
-/// Whether a node in that state is as the operation wants it.
-fn is_as_asked(operation: Operation, power: Power) -> bool {
-    match (operation, power) {
-        (Operation::PowerOn, Power::On)
-        | (Operation::PowerOff | Operation::SoftPowerOff, Power::Off) => true,
-        (
-            Operation::PowerOn
-            | Operation::PowerOff
-            | Operation::SoftPowerOff
-            | Operation::Reboot
-            | Operation::SoftReboot
-            | Operation::Cycle
-            | Operation::Reset
-            | Operation::InjectNmi,
-            Power::On | Power::Off,
-        ) => false,
     }
 }
 
