@@ -167,7 +167,7 @@ impl Rack {
         }
         for node in self.inventory.ids() {
             self.apply_maintenance(node, at);
-            self.settle(node, at);
+            self.drain_node(node, at);
         }
         // However short this life is, the next one has to know when it ended.
         if self.tasks.count_active() > 0 {

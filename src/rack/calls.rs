@@ -332,7 +332,7 @@ impl Rack {
                 task.identity.node
             );
             self.tasks.save(id, &mut self.ledger, at);
-            self.settle_task(id, at);
+            self.drain_task(id, at);
         }
         hardens
     }
@@ -345,7 +345,7 @@ impl Rack {
         };
         let why = format!("{} asked for {}", request.who.name, request.operation);
         task.sequence.supersede(&why, at.now);
-        self.settle(id, at);
+        self.drain_node(id, at);
     }
 
     /// Answers the request for a task once it is written down. It may have been asked for before,
@@ -432,7 +432,7 @@ impl Rack {
             // A dry run logs in to every BMC, reads its power state and changes nothing.
             for (slot, (node, _)) in members.into_iter().enumerate() {
                 self.read_power(node, Owner::Plan(call, slot), at);
-                self.settle(node, at);
+                self.drain_node(node, at);
             }
             return Ok(());
         }
@@ -602,7 +602,7 @@ impl Rack {
             node.reads_for(order, who, &self.ledger);
         }
         self.submit(order, at);
-        self.settle(id, at);
+        self.drain_node(id, at);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ impl Rack {
             if let Some(node) = self.inventory.get_mut(id) {
                 node.bmc.go_on(at.now, &mut *self.entropy);
             }
-            self.settle(id, at);
+            self.drain_node(id, at);
         }
     }
 
@@ -36,7 +36,7 @@ impl Rack {
                 // are not to have ours beside them.
                 node.bmc.stop(IN_THE_DARK, at.now, &mut *self.entropy);
             }
-            self.settle(id, at);
+            self.drain_node(id, at);
         }
     }
 
@@ -74,7 +74,7 @@ impl Rack {
             task.sequence.keep(at.now);
         }
         self.tasks.save(id, &mut self.ledger, at);
-        self.settle_task(id, at);
+        self.drain_task(id, at);
         true
     }
 
@@ -105,7 +105,7 @@ impl Rack {
             task.stay(by, at);
         }
         self.tasks.save(id, &mut self.ledger, at);
-        self.settle_task(id, at);
+        self.drain_task(id, at);
     }
 
     pub(super) fn pause(&mut self, call: CallId, reason: String, who: &Who, at: Moment) {
@@ -150,7 +150,7 @@ impl Rack {
             let text = format!("{}: {answer}", open.order.name());
             self.note_order(open.node, text, None, true, at);
             self.outbox.answer(call, Err(answer));
-            self.settle(open.node, at);
+            self.drain_node(open.node, at);
         }
     }
 

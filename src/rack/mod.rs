@@ -229,7 +229,7 @@ impl Rack {
                 node.bmc
                     .handle_datagram(port, datagram, now, &mut *self.entropy);
             }
-            self.settle(id, at);
+            self.drain_node(id, at);
         }
         self.finish(at);
     }
@@ -250,7 +250,7 @@ impl Rack {
                 node.bmc
                     .handle_unreachable(port, why, now, &mut *self.entropy);
             }
-            self.settle(id, at);
+            self.drain_node(id, at);
         }
         self.finish(at);
     }
@@ -271,7 +271,7 @@ impl Rack {
                 let told = node.take_lock(lock.clone(), at, &mut *self.entropy);
                 self.carry_out(*id, told, at);
             }
-            self.settle(*id, at);
+            self.drain_node(*id, at);
         }
         if !concerned.is_empty() {
             self.finish(at);
@@ -303,7 +303,7 @@ impl Rack {
         let node = self.inventory.get_mut(id);
         if let Some(node) = node.filter(|node| *node.bmc.settings().host == *host) {
             node.bmc.handle_resolved(answer, now, &mut *self.entropy);
-            self.settle(id, at);
+            self.drain_node(id, at);
             self.finish(at);
         }
     }
@@ -383,7 +383,7 @@ impl Rack {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.sequence.handle_absence(now);
             }
-            self.settle_task(id, at);
+            self.drain_task(id, at);
             // The next life counts patience from this record, and the standstill is none.
             self.tasks.save(id, &mut self.ledger, at);
         }
@@ -575,7 +575,7 @@ impl Rack {
             if let Some(node) = self.inventory.get_mut(id) {
                 node.bmc.stop(SHUTTING_DOWN, now, &mut *self.entropy);
             }
-            self.settle(id, at);
+            self.drain_node(id, at);
         }
         for task in self.tasks.active_ids() {
             self.tasks.save(task, &mut self.ledger, at);
@@ -592,7 +592,7 @@ impl Rack {
         let unsent = |(_, open): &(OrderId, &Open)| open.order.changes_power() && open.left == 0;
         if let Some((order, _)) = self.ledger.of_task(id).filter(unsent) {
             self.take_back(id, order, "the daemon stopped before it was sent", at);
-            self.settle_task(id, at);
+            self.drain_task(id, at);
         }
     }
 

@@ -55,7 +55,7 @@ impl Rack {
         self.traces.share(&mut self.inventory);
         for node in self.inventory.ids() {
             self.apply_maintenance(node, at);
-            self.settle(node, at);
+            self.drain_node(node, at);
         }
         self.finish(at);
         Ok(())

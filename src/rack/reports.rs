@@ -22,7 +22,7 @@ use crate::power::Refusal;
 /// What follows, over and over until nothing does.
 impl Rack {
     /// Takes in and hands on whatever a node's BMC and task have, until both are still.
-    pub(super) fn settle(&mut self, id: NodeId, at: Moment) {
+    pub(super) fn drain_node(&mut self, id: NodeId, at: Moment) {
         loop {
             while let Some((order, report)) = self.next_report(id) {
                 self.take_report(id, order, report, at);
@@ -312,7 +312,7 @@ impl Rack {
             place.bmc.set_wanted(!suspended, at.now);
             // The node may have another task by now, for which this control changes nothing.
             if place.task == Some(id) {
-                self.settle(node, at);
+                self.drain_node(node, at);
             }
         }
         // The list of controls is new even where nothing else is.

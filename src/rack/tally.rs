@@ -70,7 +70,7 @@ impl Tally {
     }
 
     /// Counts anew what was stirred.
-    pub(super) fn settle(&mut self, active: &BTreeMap<TaskId, Box<Task>>) {
+    pub(super) fn recount(&mut self, active: &BTreeMap<TaskId, Box<Task>>) {
         while let Some(id) = self.stirred.pop_first() {
             let now = active
                 .get(&id)
@@ -190,13 +190,13 @@ mod tests {
             active.insert(id(number), Box::new(task));
             tally.stir(id(number));
         }
-        tally.settle(&active);
+        tally.recount(&active);
         assert_eq!(queues(&tally, None), [vec![id(1)], vec![id(2), id(3)]]);
         assert_eq!(queues(&tally, Some(id(2))), [vec![], vec![id(3)]]);
         assert_eq!(tally.under_way(id(9)), 0);
         active.get_mut(&id(2)).unwrap().go_on(at(1));
         tally.stir(id(2));
-        tally.settle(&active);
+        tally.recount(&active);
         assert_eq!(queues(&tally, None), [vec![id(1)], vec![id(3)]]);
         assert_eq!(tally.under_way(id(9)), 1);
         for (number, control) in [(1, Control::Cancel), (2, Control::Abort)] {
@@ -206,7 +206,7 @@ mod tests {
         }
         active.remove(&id(3));
         tally.stir(id(3));
-        tally.settle(&active);
+        tally.recount(&active);
         assert_eq!(tally, Tally::default());
     }
 

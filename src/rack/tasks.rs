@@ -90,7 +90,7 @@ impl Tasks {
 
     /// What is counted of the tasks is what they are now.
     pub(super) fn count(&mut self) {
-        self.tally.settle(&self.active);
+        self.tally.recount(&self.active);
     }
 
     /// Adds a task, or takes one up from an earlier life.

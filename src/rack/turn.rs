@@ -139,12 +139,12 @@ impl Rack {
         {
             self.report_to_task(id, order, report, at);
         }
-        self.settle(place, at);
+        self.drain_node(place, at);
     }
 
-    pub(super) fn settle_task(&mut self, task: TaskId, at: Moment) {
+    pub(super) fn drain_task(&mut self, task: TaskId, at: Moment) {
         if let Some(node) = self.tasks.get(task).and_then(|task| task.node) {
-            self.settle(node, at);
+            self.drain_node(node, at);
         }
     }
 
@@ -173,7 +173,7 @@ impl Rack {
         if let Some(task) = task {
             self.answer_nmi(task, at);
         }
-        self.settle(id, at);
+        self.drain_node(id, at);
     }
 
     /// A rollback cannot be suspended. While the rack is paused it gives no order, its patience
@@ -197,7 +197,7 @@ impl Rack {
         if let Some(task) = self.tasks.get_mut(id) {
             task.sequence.hold(held, at.now);
         }
-        self.settle_task(id, at);
+        self.drain_task(id, at);
     }
 
     /// What waited for the journal may happen now.
@@ -237,7 +237,7 @@ impl Rack {
             }
             (_, _) => self.submit(order, at),
         }
-        self.settle(node, at);
+        self.drain_node(node, at);
     }
 
     /// What waited for the journal must not happen: it could not be written.
@@ -247,7 +247,7 @@ impl Rack {
                 Some(Owner::Task(task)) => {
                     let text = format!("the journal cannot be written, so nothing was sent: {why}");
                     self.take_back(task, order, &text, at);
-                    self.settle_task(task, at);
+                    self.drain_task(task, at);
                 }
                 Some(Owner::Call(call)) => {
                     self.ledger.close(order);
@@ -313,7 +313,7 @@ impl Rack {
         if node.wants_fresh(asker, at.now) {
             self.read_power(id, Owner::Fresh, at);
         }
-        self.settle(id, at);
+        self.drain_node(id, at);
     }
 
     /// The reading that a new task begins with leaves beside the writing of its record.
@@ -321,7 +321,7 @@ impl Rack {
         let (tasks, inventory) = (&mut self.tasks, &mut self.inventory);
         let (ledger, entropy) = (&mut self.ledger, &mut *self.entropy);
         ahead::ask(id, tasks, inventory, ledger, &self.gate, at.now, entropy);
-        self.settle_task(id, at);
+        self.drain_task(id, at);
         let (tasks, ledger) = (&mut self.tasks, &mut self.ledger);
         ahead::foresee(id, tasks, &self.inventory, ledger, &self.gate);
     }
