@@ -429,7 +429,7 @@ impl Rack {
     pub fn handle_durable(&mut self, ticket: u64, now: Instant) {
         let at = self.at(now);
         for parked in self.ledger.journal.durable(ticket) {
-            self.release(parked, at);
+            self.on_durable(parked, at);
         }
         self.finish(at);
     }

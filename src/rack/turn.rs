@@ -201,9 +201,9 @@ impl Rack {
     }
 
     /// What waited for the journal may happen now.
-    pub(super) fn release(&mut self, parked: Parked, at: Moment) {
+    pub(super) fn on_durable(&mut self, parked: Parked, at: Moment) {
         match parked {
-            Parked::Order(order) => self.release_order(order, at),
+            Parked::Order(order) => self.on_order_durable(order, at),
             Parked::Admit(tasks, call, reply) => {
                 admission::admit(tasks, &mut self.tasks, &mut self.ledger, at);
                 self.reply(call, &reply, at);
@@ -215,7 +215,7 @@ impl Rack {
         }
     }
 
-    fn release_order(&mut self, order: OrderId, at: Moment) {
+    fn on_order_durable(&mut self, order: OrderId, at: Moment) {
         let Some(open) = self.ledger.get(order) else {
             return;
         };
