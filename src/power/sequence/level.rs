@@ -37,7 +37,7 @@ pub(super) fn forward(to: Power, found: Power, knowledge: &Knowledge) -> Phase {
             next: Next::At(soon),
         }
     } else {
-        press(leg, knowledge)
+        send(leg, knowledge)
     }
 }
 
@@ -72,7 +72,7 @@ pub(super) fn escalate(knowledge: &mut Knowledge, why: &str) -> Phase {
     // However late the reading came that allows it, the whole ends in its time.
     let latest = Age::default() + knowledge.settings.patience + time;
     let until = leg.until.min(latest);
-    press(Leg { until, ..leg }, knowledge)
+    send(Leg { until, ..leg }, knowledge)
 }
 
 /// Off was read back and the node is to be on again: keep it off for its minimum time.
@@ -85,7 +85,7 @@ pub(super) fn rest(off_since: Age, knowledge: &Knowledge) -> Phase {
 
 /// On again after a rest, or after a soft reboot found the node off.
 pub(super) fn switch_on(knowledge: &Knowledge) -> Phase {
-    press(on_again(knowledge), knowledge)
+    send(on_again(knowledge), knowledge)
 }
 
 /// Looks first whether the node is still off, and switches it on from `from` on.
@@ -168,7 +168,7 @@ fn on_again(knowledge: &Knowledge) -> Leg {
 }
 
 /// Sends the level now.
-fn press(leg: Leg, knowledge: &Knowledge) -> Phase {
+fn send(leg: Leg, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     Phase::Switching {
         leg,
@@ -480,7 +480,7 @@ fn watched(
         // Rule 12: an earlier order may still end this state, so that
         // the level is sent all the same.
         if guarded && age >= press_again && !knowledge.level_answered(&level(leg.to)) {
-            return press(leg, knowledge);
+            return send(leg, knowledge);
         }
         if age.since(since) >= steady {
             return reached(leg, since, knowledge);
@@ -512,7 +512,7 @@ fn watched(
         ));
     }
     if age >= press_again {
-        return press(leg, knowledge);
+        return send(leg, knowledge);
     }
     let pause = level_pause(looks, knowledge.round_trip());
     Phase::Watching {

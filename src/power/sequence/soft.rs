@@ -25,7 +25,7 @@ pub(super) fn begin(found: Power, knowledge: &mut Knowledge) -> Phase {
         refused: None,
     };
     match found {
-        Power::On => press(soft, age),
+        Power::On => send(soft, age),
         // Off already: a second reading confirms it, a contradiction starts the work.
         Power::Off if off_has_to_hold(knowledge).is_zero() => went_down(age, knowledge),
         Power::Off => Phase::SoftWaiting {
@@ -141,7 +141,7 @@ fn waited(
                 return escalate(&soft, knowledge);
             }
             if press_again.is_some_and(|from| age >= from) {
-                return press(soft, age);
+                return send(soft, age);
             }
             look(soft, looks, None, press_again, knowledge)
         }
@@ -234,7 +234,7 @@ fn off_has_to_hold(knowledge: &Knowledge) -> Duration {
     }
 }
 
-fn press(soft: Soft, at: Age) -> Phase {
+fn send(soft: Soft, at: Age) -> Phase {
     Phase::SoftPressing {
         soft,
         next: Next::At(at),
@@ -265,7 +265,7 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
             soft.setbacks = soft.setbacks.saturating_add(1);
             match silence.delivery {
                 // It did not leave, so that asking now is no second press of the button.
-                Delivery::NotSent => press(soft, age + pause),
+                Delivery::NotSent => send(soft, age + pause),
                 Delivery::Unknown => look(soft, 0, None, Some(age + patient_gap), knowledge),
             }
         }
@@ -287,7 +287,7 @@ fn soft_refused(mut soft: Soft, refusal: &Refusal, knowledge: &Knowledge) -> Pha
     soft.refused = Some(refused(refusal));
     match refusal.kind {
         RefusalKind::Doubted => look(soft, 0, None, Some(age + pause), knowledge),
-        RefusalKind::Busy if !is_ambiguous(refusal) => press(soft, age + pause),
+        RefusalKind::Busy if !is_ambiguous(refusal) => send(soft, age + pause),
         // It may have been carried out, and a second press may mean
         // "off, now" to the system (rule 2).
         RefusalKind::Busy => look(soft, 0, None, Some(age + patient_gap), knowledge),
