@@ -410,7 +410,7 @@ impl Keeper {
 }
 
 fn shared(write: &Write) -> bool {
-    let (table, key) = write.place();
+    let (table, key) = write.table_and_key();
     is_shared(table, key)
 }
 

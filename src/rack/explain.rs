@@ -13,7 +13,7 @@ impl Snapshot<'_> {
     pub(super) fn explanation(&self, node: &Node) -> Explanation {
         let Moment { now, wall, .. } = self.at;
         let mut facts = Vec::new();
-        facts.extend(place(node));
+        facts.extend(address(node));
         facts.extend(log_in(node));
         facts.extend(suites(node));
         facts.extend(found_out(node, now));
@@ -75,7 +75,7 @@ fn fact(head: &str, text: impl Into<String>) -> Fact {
 }
 
 /// Where the BMC is.
-fn place(node: &Node) -> Vec<Fact> {
+fn address(node: &Node) -> Vec<Fact> {
     let mut facts = Vec::new();
     if let Err(refused) = node.check_quarantine() {
         facts.push(fact("cannot be read", refused.to_string()));

@@ -54,8 +54,8 @@ impl Durations {
         let within = Self::BOUNDS
             .iter()
             .position(|bound| took <= Duration::from_secs(*bound));
-        if let Some(place) = within {
-            self.within[place] += 1;
+        if let Some(index) = within {
+            self.within[index] += 1;
         }
     }
 }

@@ -88,14 +88,14 @@ impl<P> Journal<P> {
     }
 
     fn write(&mut self, write: Write) {
-        let place = place_of(&write);
+        let key = key_of(&write);
         // An entry that cannot be read is never written over: a newer program may read it.
-        if self.sealed.contains(&place) {
+        if self.sealed.contains(&key) {
             return;
         }
         // What the disk refused of this place is older, and must not come back after this.
-        self.refused.remove(&place);
-        self.gathered.insert(place, write);
+        self.refused.remove(&key);
+        self.gathered.insert(key, write);
     }
 
     /// From now on nothing changes this entry.
@@ -162,14 +162,14 @@ impl<P> Journal<P> {
         self.answered();
         self.trouble = Some(why);
         for write in self.settled(ticket) {
-            let place = place_of(&write);
-            if !self.gathered.contains_key(&place) {
-                self.refused.insert(place, write);
+            let key = key_of(&write);
+            if !self.gathered.contains_key(&key) {
+                self.refused.insert(key, write);
             }
         }
         // A ticket that is still under way has something newer of these places.
         for write in self.under_way.iter().flat_map(|(_, writes)| writes) {
-            self.refused.remove(&place_of(write));
+            self.refused.remove(&key_of(write));
         }
         self.take_parked(ticket)
     }
@@ -286,8 +286,8 @@ impl<P> Journal<P> {
 }
 
 /// What a write is gathered under.
-fn place_of(write: &Write) -> (Table, String) {
-    let (table, key) = write.place();
+fn key_of(write: &Write) -> (Table, String) {
+    let (table, key) = write.table_and_key();
     (table, key.to_owned())
 }
 

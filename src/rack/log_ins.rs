@@ -13,14 +13,14 @@ use std::time::Duration;
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct LogIns {
-    places: BTreeMap<NodeId, Place>,
+    slots: BTreeMap<NodeId, Slot>,
     /// Nodes whose reading waits for a place, in the order of their coming.
     waiting: VecDeque<NodeId>,
 }
 
 /// A log-in under way.
 #[derive(Debug)]
-struct Place {
+struct Slot {
     /// Datagrams that had come from the BMC when one came last.
     heard: u64,
     /// When that one came, or the log-in began.
@@ -32,13 +32,13 @@ struct Place {
 impl LogIns {
     /// Whether the next one has to wait.
     pub(super) fn is_full(&self) -> bool {
-        let held = self.places.values().filter(|place| !place.given_up);
+        let held = self.slots.values().filter(|slot| !slot.given_up);
         held.count() >= AT_ONCE
     }
 
     /// Whether one is under way whose BMC is not silent.
     pub(super) fn any(&self) -> bool {
-        self.places.values().any(|place| !place.given_up)
+        self.slots.values().any(|slot| !slot.given_up)
     }
 
     /// The node's reading waits for a place.
@@ -58,24 +58,24 @@ impl LogIns {
     /// in to.
     pub(super) fn note(&mut self, node: NodeId, logging_in: Option<u64>, now: Instant) {
         let Some(heard) = logging_in else {
-            self.places.remove(&node);
+            self.slots.remove(&node);
             return;
         };
-        let place = self.places.entry(node).or_insert(Place {
+        let slot = self.slots.entry(node).or_insert(Slot {
             heard,
             since: now,
             given_up: false,
         });
         // A slow BMC keeps its place as long as it says something.
-        if place.heard != heard {
-            (place.heard, place.since) = (heard, now);
+        if slot.heard != heard {
+            (slot.heard, slot.since) = (heard, now);
         }
     }
 
     /// BMCs that were silent for too long give their places up.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        for place in self.places.values_mut() {
-            place.given_up |= place.since + SILENT <= now;
+        for slot in self.slots.values_mut() {
+            slot.given_up |= slot.since + SILENT <= now;
         }
     }
 
@@ -85,8 +85,8 @@ impl LogIns {
         if self.waiting.is_empty() {
             return None;
         }
-        let held = self.places.values().filter(|place| !place.given_up);
-        held.map(|place| place.since + SILENT).min()
+        let held = self.slots.values().filter(|slot| !slot.given_up);
+        held.map(|slot| slot.since + SILENT).min()
     }
 }
 

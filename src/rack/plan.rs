@@ -120,7 +120,7 @@ impl Plan {
                 state: BatchNodeState::Found(seen.state).into(),
                 note: seen.note,
                 refused: None,
-                begins_after: Some(table.place(look.rank, seen.takes)),
+                begins_after: Some(table.begin_of(look.rank, seen.takes)),
                 takes_at_most: Some(seen.takes),
                 plan: seen.orders,
             });
@@ -270,7 +270,7 @@ impl Timetable {
 
     /// The beginning of the next node, which takes so long. One that takes no time has nothing to
     /// do: it waits for no stagger, and nobody for it.
-    fn place(&mut self, rank: usize, takes: Duration) -> Duration {
+    fn begin_of(&mut self, rank: usize, takes: Duration) -> Duration {
         // As in a batch, a group begins when all groups before it have ended.
         if rank != self.rank {
             (self.rank, self.free) = (rank, self.end);
@@ -281,7 +281,7 @@ impl Timetable {
         let mut begins = self.last.map_or(Duration::ZERO, |last| last + self.apart);
         begins = begins.max(self.free);
         if self.running.len() >= self.places
-            && let Some(first) = (0..self.running.len()).min_by_key(|place| self.running[*place])
+            && let Some(first) = (0..self.running.len()).min_by_key(|slot| self.running[*slot])
         {
             begins = begins.max(self.running.swap_remove(first));
         }
@@ -370,8 +370,9 @@ mod tests {
     }
 
     fn begins(table: &mut Timetable, nodes: &[(usize, u64)]) -> Vec<u64> {
-        let place = |(rank, takes): &(usize, u64)| table.place(*rank, Duration::from_secs(*takes));
-        nodes.iter().map(place).map(|at| at.as_secs()).collect()
+        let begin =
+            |(rank, takes): &(usize, u64)| table.begin_of(*rank, Duration::from_secs(*takes));
+        nodes.iter().map(begin).map(|at| at.as_secs()).collect()
     }
 
     #[test]

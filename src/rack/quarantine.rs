@@ -52,7 +52,7 @@ pub(super) struct Quarantine {
 
 impl Unreadable {
     /// `tasks 01a0...`, as `rackbmcd --discard` takes it.
-    fn place(&self) -> String {
+    fn name(&self) -> String {
         format!("{} {}", self.table.name(), self.key)
     }
 
@@ -77,7 +77,7 @@ impl Quarantine {
         };
         let mut holding = self.entries.iter().filter(|(_, held)| holds(held));
         holding.next().map(|(entry, _)| Hold {
-            entry: entry.place(),
+            entry: entry.name(),
             why: entry.why.clone(),
         })
     }
@@ -165,8 +165,8 @@ pub(super) fn take_note_of(
                 format!("no power order for {names} until it is discarded")
             }
         };
-        let (place, why) = (entry.place(), &entry.why);
-        log::error!("the journal's entry {place} cannot be read: {why}; {holds}");
+        let (name, why) = (entry.name(), &entry.why);
+        log::error!("the journal's entry {name} cannot be read: {why}; {holds}");
         ledger.quarantine.entries.push((entry, held));
     }
     // Nobody knows whether these have ended: their batches must not end without them.

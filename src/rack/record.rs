@@ -106,7 +106,7 @@ pub enum End {
 
 impl Write {
     /// The table and the key.
-    pub fn place(&self) -> (Table, &str) {
+    pub fn table_and_key(&self) -> (Table, &str) {
         match self {
             Self::Put { table, key, .. } | Self::Delete { table, key } => (*table, key),
         }

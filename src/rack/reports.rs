@@ -307,11 +307,11 @@ impl Rack {
             self.withdraw(ahead.order, at);
         }
         if let Some(node) = node
-            && let Some(place) = self.inventory.get_mut(node)
+            && let Some(held) = self.inventory.get_mut(node)
         {
-            place.bmc.set_wanted(!suspended, at.now);
+            held.bmc.set_wanted(!suspended, at.now);
             // The node may have another task by now, for which this control changes nothing.
-            if place.task == Some(id) {
+            if held.task == Some(id) {
                 self.drain_node(node, at);
             }
         }

@@ -54,11 +54,11 @@ pub(super) fn next(
     let mut look_again = None::<Instant>;
     let mut queues: Vec<_> = tasks.queues(after).map(Iterator::peekable).collect();
     // The oldest of those who stand first in their queues.
-    while let Some((_, place)) = (queues.iter_mut().zip(0..))
-        .filter_map(|(queue, place)| Some((*queue.peek()?, place)))
+    while let Some((_, index)) = (queues.iter_mut().zip(0..))
+        .filter_map(|(queue, index)| Some((*queue.peek()?, index)))
         .min()
     {
-        let Some(task) = queues[place].next().and_then(|id| tasks.get(id)) else {
+        let Some(task) = queues[index].next().and_then(|id| tasks.get(id)) else {
             continue;
         };
         let wait = match may_begin(task, tasks, inventory, gate, now) {
@@ -70,7 +70,7 @@ pub(super) fn next(
         };
         look_again = look_again.into_iter().chain(wait).min();
         // The batch says the same to all others.
-        drop(queues.swap_remove(place));
+        drop(queues.swap_remove(index));
     }
     Next::Wait(look_again)
 }

@@ -128,8 +128,8 @@ impl Rack {
         if begins && let Some(batch) = batch.and_then(|batch| self.tasks.batch_mut(batch)) {
             batch.begun(id, at.now);
         }
-        let Some(place) = node else { return };
-        if let Some(node) = self.inventory.get_mut(place) {
+        let Some(node_id) = node else { return };
+        if let Some(node) = self.inventory.get_mut(node_id) {
             // A task speaks to the BMC again and again: its session stays open.
             node.bmc.set_wanted(true, at.now);
         }
@@ -139,7 +139,7 @@ impl Rack {
         {
             self.report_to_task(id, order, report, at);
         }
-        self.drain_node(place, at);
+        self.drain_node(node_id, at);
     }
 
     pub(super) fn drain_task(&mut self, task: TaskId, at: Moment) {

@@ -25,12 +25,12 @@ impl<T> Fifo<T> {
     }
 
     /// Puts it behind so many others.
-    pub(crate) fn insert(&mut self, place: usize, item: T) {
-        self.0.get_or_insert_default().insert(place, item);
+    pub(crate) fn insert(&mut self, index: usize, item: T) {
+        self.0.get_or_insert_default().insert(index, item);
     }
 
-    pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
-        self.change(|queue| queue.remove(place))
+    pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
+        self.change(|queue| queue.remove(index))
     }
 
     pub(crate) fn retain(&mut self, keeps: impl FnMut(&T) -> bool) {

@@ -84,7 +84,7 @@ impl Commits {
     /// Of several changes of one key the last counts.
     pub(super) fn add(&mut self, ticket: u64, writes: Vec<Write>) {
         for write in writes {
-            let (table, key) = write.place();
+            let (table, key) = write.table_and_key();
             let place = (table, key.to_owned());
             self.gathered.insert(place, write);
         }
@@ -171,7 +171,7 @@ impl Commits {
 /// Changes in transactions that etcd takes, those of batches last.
 fn parts(writes: impl Iterator<Item = Write>) -> VecDeque<Changes> {
     let (batches, others): (Vec<_>, Vec<_>) =
-        writes.partition(|write| write.place().0 == Table::Batches);
+        writes.partition(|write| write.table_and_key().0 == Table::Batches);
     let chunks = chunks(others.into_iter().chain(batches)).into_iter();
     let changes = chunks.map(|writes| Changes {
         writes,
@@ -221,7 +221,7 @@ impl Tenure {
             None => Compare::Revision(keys.head(), 0),
         };
         let changes = part.changes.writes.iter().filter_map(|write| {
-            let (table, key) = write.place();
+            let (table, key) = write.table_and_key();
             let key = keys.entry(table, key)?;
             Some(match write {
                 Write::Put { value, .. } => Op::Put(key, value.to_vec()),

@@ -147,7 +147,7 @@ impl Waiting {
     }
 
     fn put(&mut self, write: Write) {
-        let (table, key) = write.place();
+        let (table, key) = write.table_and_key();
         self.changes.insert((table, key.to_owned()), write);
     }
 }

@@ -91,17 +91,17 @@ impl Knowledge {
             .sent
             .iter()
             .rposition(|sent| sent.order == Order::SoftOff);
-        let goes = |place: usize, changes: bool| {
-            let sent = &self.sent[place];
+        let goes = |index: usize, changes: bool| {
+            let sent = &self.sent[index];
             // Later steps ask for the pulses and for the last soft request.
-            let asked_for = sent.order.effect() == Effect::Pulse || Some(place) == last_soft;
+            let asked_for = sent.order.effect() == Effect::Pulse || Some(index) == last_soft;
             sent.answer.is_some() && sent.order.changes_power() == changes && !asked_for
         };
         let between = ENDS_KEPT..self.sent.len();
-        let reading = between.clone().find(|place| goes(*place, false));
-        let place = reading.or_else(|| between.clone().find(|place| goes(*place, true)));
-        if let Some(place) = place {
-            self.sent.remove(place);
+        let reading = between.clone().find(|index| goes(*index, false));
+        let index = reading.or_else(|| between.clone().find(|index| goes(*index, true)));
+        if let Some(index) = index {
+            self.sent.remove(index);
             self.left_out = self.left_out.saturating_add(1);
         }
     }
