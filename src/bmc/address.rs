@@ -106,7 +106,7 @@ impl Bmc {
             Err(why) => {
                 self.address = Resolution::Unknown;
                 let text = format!("the name {} does not resolve: {why}", self.settings.host);
-                self.give_up(Trouble::NoAddress, &text, now);
+                self.fail_open(Trouble::NoAddress, &text, now);
             }
         }
         self.advance(now, entropy);

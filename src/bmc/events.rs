@@ -132,7 +132,7 @@ impl Bmc {
             self.refuse_queue(Trouble::Silent, &text);
             return;
         }
-        self.give_up(Trouble::Silent, &text, now);
+        self.fail_open(Trouble::Silent, &text, now);
         if silent {
             self.look_for_presence(now, entropy);
         }
@@ -195,7 +195,7 @@ impl Bmc {
             self.refuse_queue(trouble, &text);
             return;
         }
-        self.give_up(trouble, &text, now);
+        self.fail_open(trouble, &text, now);
         // With several addresses the next one is tried instead.
         if trouble == Trouble::Silent && self.other_addresses().next().is_none() {
             self.look_for_presence(now, entropy);
@@ -203,7 +203,7 @@ impl Bmc {
     }
 
     /// Everybody who waits hears why there is no session, and the breaker takes note.
-    pub(super) fn give_up(&mut self, trouble: Trouble, text: &str, now: Instant) {
+    pub(super) fn fail_open(&mut self, trouble: Trouble, text: &str, now: Instant) {
         self.note(now, text.to_owned());
         self.breaker.failed(trouble, text, self.wanted, now);
         self.note_log_ins();

@@ -37,7 +37,7 @@ impl Bmc {
             // While another daemon has the BMC nothing may leave, not even a Close Session.
             self.partings.clear();
             self.forget_presence();
-            self.give_up(Trouble::Locked, &text, now);
+            self.fail_open(Trouble::Locked, &text, now);
         }
         if self.lock == lock {
             return None;
