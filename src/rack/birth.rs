@@ -201,7 +201,7 @@ impl Rack {
 
     /// Who had the rack before asked a BMC for something, and nobody can say what came of it.
     fn note_intent(&mut self, order: OrderId, intent: Intent, at: Moment) {
-        self.ledger.pass(order);
+        self.ledger.skip_past(order);
         let key = stored::intent_key(order);
         self.ledger.journal.delete(Table::Rack, key);
         let Intent {

@@ -32,7 +32,7 @@ impl Ids {
     }
 
     /// Ids to come sort after this one.
-    pub(super) fn pass(&mut self, id: Uuid) {
+    pub(super) fn skip_past(&mut self, id: Uuid) {
         let (millis, within) = (
             id.as_u128() >> 80,
             (id.as_u128() >> 64) as u16 & COUNTER_END,
@@ -59,7 +59,7 @@ mod tests {
         }
         assert!(made.is_sorted());
         let mut next_life = Ids::default();
-        next_life.pass(made[4]);
+        next_life.skip_past(made[4]);
         assert!(next_life.make(at(1).wall, &mut entropy) > made[4]);
     }
 }

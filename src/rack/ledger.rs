@@ -171,7 +171,7 @@ impl Ledger {
     }
 
     /// An earlier life has used this number.
-    pub(super) fn pass(&mut self, used: OrderId) {
+    pub(super) fn skip_past(&mut self, used: OrderId) {
         // Tasks know orders of former lives by number: a reading was once
         // taken for an old soft request.
         self.next = self.next.max(used.0 + 1);
@@ -594,9 +594,9 @@ mod tests {
     #[test]
     fn numbers_of_a_former_life_are_not_used_again() {
         let mut parts = Parts::new();
-        parts.ledger.pass(OrderId(41));
+        parts.ledger.skip_past(OrderId(41));
         assert_eq!(parts.enter(Owner::Sync, Order::ReadPower), OrderId(42));
-        parts.ledger.pass(OrderId(7));
+        parts.ledger.skip_past(OrderId(7));
         assert_eq!(parts.enter(Owner::Sync, Order::ReadPower), OrderId(43));
     }
 

@@ -360,7 +360,7 @@ impl RestoredState {
             }
             // A task knows what it has sent by the ids of the orders: this life must use others.
             for sent in task.sequence.sent() {
-                ledger.pass(sent.id);
+                ledger.skip_past(sent.id);
             }
             if let Some(node) = node.and_then(|id| inventory.get_mut(id)) {
                 node.take_up(&task, at.now);

@@ -96,7 +96,7 @@ impl Tasks {
     /// Adds a task, or takes one up from an earlier life.
     pub(super) fn insert(&mut self, task: Task) {
         let id = task.identity.id;
-        self.ids.pass(id);
+        self.ids.skip_past(id);
         self.shorts.insert(Short::of(id));
         self.asked.extend(Self::asked_as(&task));
         self.tally.stir(id);
