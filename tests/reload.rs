@@ -4,14 +4,14 @@ mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Reading, Route};
 use rackbmcd::model::{
-    BatchStart, BootDevice, Fact, HistoryEntry, HistoryKind, Operation, Power, PowerOptions,
-    PowerState, Severity, TaskState, Trouble,
+    BatchStart, BootDevice, Control, Fact, HistoryEntry, HistoryKind, Operation, Power,
+    PowerOptions, PowerState, Severity, TaskState, Trouble,
 };
 use rackbmcd::rack::call::{Answer, Call, CallId, Look, Refused};
 use rackbmcd::rack::record::Table;
 use rackbmcd::rack::settings::NodeSettings;
 use rackbmcd::session::secret::Password;
-use rackbmcd::sim::{ChassisOrder, Conditions};
+use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use std::sync::Arc;
 use std::time::Duration;
 use world::{World, batch_of, millis, node, secs, who};
@@ -40,6 +40,41 @@ fn history(world: &mut World, node: &str) -> Vec<HistoryEntry> {
     match world.call(Call::History { node, limit }) {
         Ok(Answer::History(entries)) => entries,
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_that_is_never_to_be_switched_off_is_so_once_no_task_could_do_it() {
+    for (operation, waits) in [
+        (Operation::SoftPowerOff, true),
+        (Operation::SoftReboot, true),
+        (Operation::InjectNmi, false),
+        (Operation::Cycle, false),
+    ] {
+        let mut world = World::new(7, 2);
+        world.run_for(secs(2));
+        world.mood("n01").os = OsMood::Hangs;
+        let task = world.start_task("n01", operation, PowerOptions::default());
+        world.run_for(millis(200));
+        let (settings, mut nodes) = (world.settings.clone(), world.nodes.clone());
+        Arc::make_mut(&mut nodes[0].power).never_off = true;
+        let now = world.now;
+        let said = world.rack().reload(settings.clone(), nodes.clone(), now);
+        world.run_for(millis(1));
+        if !waits {
+            assert_eq!(said, Ok(()), "{operation}");
+            continue;
+        }
+        let why = said.unwrap_err();
+        assert!(
+            why.starts_with("power_off = false for node n01, but task t:")
+                && why.ends_with("runs on it: wait for its end or abort it"),
+            "{why}"
+        );
+        world.control(task, Control::Abort).unwrap();
+        world.run_for(secs(2));
+        let now = world.now;
+        assert_eq!(world.rack().reload(settings, nodes, now), Ok(()));
     }
 }
 

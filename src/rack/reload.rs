@@ -12,9 +12,10 @@ use super::node::{Memory, Node, bmc_settings};
 use super::removed::RemovedNodes;
 use super::settings::NodeSettings;
 use super::sync;
+use super::tasks::Tasks;
 use crate::bmc::Bmc;
 use crate::entropy::Entropy;
-use crate::model::{Delivery, PowerState, Short};
+use crate::model::{Delivery, Operation, PowerState, Short};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,6 +83,40 @@ pub(super) fn check(
         return Err(format!(
             "node {name} {what}, but task {task} runs on it: wait for its end or abort it"
         ));
+    }
+    Ok(())
+}
+
+/// A task goes on as it was taken: where it could still switch off a node that is never to be
+/// switched off from now on, the configuration has to wait.
+pub(super) fn check_never_off(
+    inventory: &Inventory,
+    tasks: &Tasks,
+    nodes: &[NodeSettings],
+) -> Result<(), String> {
+    for new in nodes {
+        let node = inventory.with_uuid(new.uuid);
+        let node = node.and_then(|id| inventory.get(id));
+        let Some(task) = node.and_then(|node| tasks.get(node.task?)) else {
+            continue;
+        };
+        // What was taken as a reboot goes through off, and a soft power off may turn hard.
+        let operation = task.identity.operation;
+        let may_send_off = match operation {
+            Operation::PowerOff
+            | Operation::SoftPowerOff
+            | Operation::SoftReboot
+            | Operation::Reboot => true,
+            Operation::PowerOn | Operation::Reset | Operation::Cycle | Operation::InjectNmi => {
+                false
+            }
+        };
+        if new.power.never_off && may_send_off {
+            let (name, task) = (&new.name, Short::task(task.identity.id));
+            return Err(format!(
+                "power_off = false for node {name}, but task {task} ({operation}) runs on it: wait for its end or abort it"
+            ));
+        }
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ impl Rack {
         let changes = reload::changes(&self.inventory, &nodes);
         // Checked before anything is changed: a configuration is taken as a whole or not at all.
         reload::check(&self.inventory, &changes)?;
+        reload::check_never_off(&self.inventory, &self.tasks, &nodes)?;
         let at = self.at(now);
         self.gate.replace_settings(&settings);
         self.settings = settings;
