@@ -51,6 +51,12 @@ def people(hosts, nodes):
     return traffics
 
 
+def at_rest(host, node):
+    """Whether no task has the node any more, at last."""
+    ended = lambda: all(task["ended"] for task in (host.get(f"/v1/tasks?node={node}")[1] or {"tasks": [{"ended": False}]})["tasks"])
+    return until(90, ended)
+
+
 def apart(inside, *defaults):
     """The program in namespaces of its own. What follows the path of etcd are numbers, with defaults."""
     program, etcd, *numbers = sys.argv
@@ -181,6 +187,7 @@ def fleet_of_both(c, bed, hosts):
     line = json.loads(done.stdout or "[{}]")[0]
     c.check("a fleet knows both hosts of a rack", done.returncode == 0 and line.get("owner") == f"mgmt-{owner.name}" and not done.stderr,
             (done.returncode, line, done.stderr))
+    c.check("the node is at rest", at_rest(owner_of(hosts), "n08"))
     done = fleet("off", "bed/n08", "--wait")
     c.check("and presses at the one that owns it", done.returncode == 0 and "bed/n08" in done.stdout, (done.stdout, done.stderr))
 
@@ -291,6 +298,7 @@ def disk_hangs_under_pins(c, bed, hosts, sim):
     c.check("the owner hears it", until(15, heard), was.ha())
     status, said = was.rackbmc("ha", "handover", "--to", f"mgmt-{slow.name}", "--wait")
     c.check("it takes the rack while its disk hangs under host.json", until(15, slow.owns), (status, said, slow.ha(), slow.said()[-600:]))
+    c.check("the node is at rest", at_rest(slow, sim.nodes[-1][0]))
     since = time.time()
     status, body, _ = slow.call("POST", "/v1/tasks", {"node": sim.nodes[-1][0], "operation": "reset"})
     reached = lambda: [e for e in sim.events(since) if e[1] == sim.nodes[-1][0] and e[2] == "reset" and e[3] == slow.name]
