@@ -1,4 +1,4 @@
-//! The memory on the disk: redb behind plain functions, and the [`committer`] that writes in
+//! The memory on the disk: redb behind plain functions, and the `committer` that writes in
 //! groups.
 //!
 //! Driven by the daemon's loop, which passes on what the core wants remembered. Knows tables, keys
