@@ -162,10 +162,19 @@ impl Attacked {
             .expect("kB")
     }
 
-    /// How many descriptors the daemon has open.
+    /// How many descriptors the daemon has open. Its own user may not look: it has secrets, so that
+    /// the kernel gives its memory and files to root alone.
     pub(crate) fn descriptors(&self) -> usize {
-        let open = fs::read_dir(format!("/proc/{}/fd", self.bed.pid())).expect("it runs");
-        open.count()
+        let path = format!("/proc/{}/fd", self.bed.pid());
+        if let Ok(open) = fs::read_dir(&path) {
+            return open.count();
+        }
+        let asked = Command::new("sudo")
+            .args(["-n", "ls", &path])
+            .output()
+            .expect("sudo");
+        assert!(asked.status.success(), "{asked:?}");
+        asked.stdout.split(|byte| *byte == b'\n').count() - 1
     }
 
     /// Clients that have gone give their places up, long before what they waited for has come.
