@@ -38,6 +38,13 @@ pub(crate) fn process_facts() -> BTreeMap<String, String> {
     ])
 }
 
+/// How many bytes of memory this process has, 0 where the kernel does not say.
+pub(crate) fn resident() -> u64 {
+    let said = member(STATUS, "VmRSS:").unwrap_or_default();
+    let kilobytes = said.split(' ').next().and_then(|kb| kb.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
 fn named<const N: usize>(known: [(&str, Option<String>); N]) -> BTreeMap<String, String> {
     let known = known.into_iter();
     known
@@ -72,6 +79,13 @@ fn system() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_says_how_large_the_process_is() {
+        let much = vec![1_u8; 32 << 20];
+        assert!(resident() > 32 << 20);
+        drop(much);
+    }
 
     #[test]
     fn a_host_tells_its_kernel_and_this_process_its_memory() {

@@ -4,7 +4,6 @@
 use crate::model::counted;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::fs;
 
 /// Forbids core files. Where the kernel does not let us, the unit file does it, and it is said.
 pub(super) fn harden() {
@@ -45,23 +44,3 @@ pub(super) fn open_files(connections: u32, listeners: u64, nodes: usize) {
 const FILES_EACH: u64 = 2;
 /// The journal, the UDP sockets, epoll, systemd: and those who are just being turned away.
 const FILES_BESIDE: u64 = 128;
-
-/// How many bytes of memory the process has, 0 where the kernel does not say.
-pub(super) fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernel_says_how_large_the_process_is() {
-        let much = vec![1_u8; 32 << 20];
-        assert!(resident() > 32 << 20);
-        drop(much);
-    }
-}

@@ -19,11 +19,12 @@ use super::store::committer::{Batch, Committed};
 use super::systemd::{self, notify};
 use super::thread::Executor;
 use super::udp::Received;
-use super::{EXIT_CONFIG, Failure, kernel, limits, metrics};
+use super::{EXIT_CONFIG, Failure, kernel, metrics};
 use crate::api::access::Peer;
 use crate::api::serve::{Asked, Audit, Context, Noted, Reply};
 use crate::config::ApiSettings;
 use crate::etcd::{Answer, Change, Trouble};
+use crate::host;
 use crate::model::{Ha, Health, counted};
 use crate::rack::call::{self, CallId, Refused};
 use crate::rack::record::Write;
@@ -134,7 +135,8 @@ struct Shell {
     housekeeping_at: Instant,
     /// When free memory is given back to the system.
     give_back_at: Instant,
-    gave_back_at: Instant,
+    /// When it is looked how large the daemon is.
+    size_look_at: Instant,
     status: String,
     /// When the loop looked at the clock last.
     awake_at: Instant,
@@ -524,10 +526,12 @@ impl Shell {
             return false;
         }
         self.housekeeping_at = now + self.watchdog.unwrap_or(HOUSEKEEPING).min(HOUSEKEEPING);
-        let again = self.gave_back_at + GIVE_BACK_LARGE <= now;
-        if self.give_back_at <= now || (again && limits::resident() > LARGE) {
+        let looks = self.size_look_at <= now;
+        if looks {
+            self.size_look_at = now + GIVE_BACK_LARGE;
+        }
+        if self.give_back_at <= now || (looks && host::resident() > LARGE) {
             self.give_back_at = now + GIVE_BACK;
-            self.gave_back_at = now;
             kernel::give_back_memory();
         }
         let wall = self.clock.wall();

@@ -110,7 +110,7 @@ pub(in crate::daemon) async fn run(
         watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
         housekeeping_at: Instant::START,
         give_back_at: clock.now() + KNOWN_BY,
-        gave_back_at: clock.now(),
+        size_look_at: clock.now(),
         status: String::new(),
         awake_at: clock.now(),
         listen_until: Instant::START,
