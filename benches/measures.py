@@ -38,15 +38,23 @@ def resident(pid):
 
 def ask(path, line, body=None, patience=60):
     """One request over the Unix socket: status and body."""
+    status, text, _ = ask_at(path, line, body, patience)
+    return status, text
+
+
+def ask_at(path, line, body, patience=60):
+    """The same, and when it began: with a connection of its own, and not with what this program does before that."""
     data = b"" if body is None else json.dumps(body).encode()
+    asked = (f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{VERSION}Content-Length: {len(data)}\r\n"
+             f"Connection: close\r\n\r\n".encode() + data)
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(patience)
+        began = time.time()
         s.connect(path)
-        s.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{VERSION}Content-Length: {len(data)}\r\n"
-                  f"Connection: close\r\n\r\n".encode() + data)
+        s.sendall(asked)
         answer = b"".join(iter(lambda: s.recv(1 << 16), b""))
     head, _, text = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), text
+    return int(head.split()[1]), text, began
 
 
 def known(path):
@@ -231,8 +239,7 @@ def orders(seen):
 
 
 def put(path, name, target):
-    began = time.time()
-    status, text = ask(path, f"PUT /v1/nodes/{name}/states/power", {"target": target})
+    status, text, began = ask_at(path, f"PUT /v1/nodes/{name}/states/power", {"target": target})
     if status != 202:
         raise SystemExit(f"PUT {target}: {status} {text[:200]}")
     return began, time.time()
