@@ -1,8 +1,8 @@
 //! A sequence between two lives of the daemon.
 
 use super::Sequence;
-use super::sequence::Knowledge;
 use super::sequence::phase::Phase;
+use super::sequence::{Knowledge, set_never_off};
 use crate::bmc::vocabulary::OrderId;
 use crate::time::Instant;
 use std::time::Duration;
@@ -37,6 +37,13 @@ impl Saved {
     /// it.
     pub fn after_absence(mut self, away: Duration) -> Self {
         self.knowledge.clock.pass(away);
+        self
+    }
+
+    /// What the configuration says by now of switching the machine off. Where it is never to be,
+    /// what waits or only switches on goes on, and what would switch off ends with that reason.
+    pub fn with_never_off(mut self, never: bool) -> Self {
+        set_never_off(never, &mut self.phase, &mut self.knowledge);
         self
     }
 }

@@ -7,6 +7,7 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::quarantine::Hold;
 use super::record::Table;
+use super::reload::may_switch_off;
 use super::restart::Restart;
 use super::settings::{NodeSettings, RackSettings};
 use super::stored;
@@ -280,6 +281,12 @@ impl Node {
                 .set_wanted(task.state() != TaskState::Suspended, now);
             let name = &self.settings.name;
             log::info!("{name}: taking up task {}", task.identity.id);
+            if self.settings.power.never_off && may_switch_off(task) {
+                let (id, operation) = (task.identity.id, task.identity.operation);
+                log::warn!(
+                    "{name}: power_off = false: task {id} ({operation}), which was taken before that, sends nothing that switches the node off"
+                );
+            }
             // The task may have read the machine after the node was last written down.
             let reading = task.last_reading();
             let before = self.memory.reading.map(|(_, at)| at);

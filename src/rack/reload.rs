@@ -12,10 +12,11 @@ use super::node::{Memory, Node, bmc_settings};
 use super::removed::RemovedNodes;
 use super::settings::NodeSettings;
 use super::sync;
+use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::Bmc;
 use crate::entropy::Entropy;
-use crate::model::{Delivery, Operation, PowerState, Short};
+use crate::model::{Delivery, Operation, PowerState, Short, TaskState};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -100,18 +101,8 @@ pub(super) fn check_never_off(
         let Some(task) = node.and_then(|node| tasks.get(node.task?)) else {
             continue;
         };
-        // What was taken as a reboot goes through off, and a soft power off may turn hard.
-        let operation = task.identity.operation;
-        let may_send_off = match operation {
-            Operation::PowerOff
-            | Operation::SoftPowerOff
-            | Operation::SoftReboot
-            | Operation::Reboot => true,
-            Operation::PowerOn | Operation::Reset | Operation::Cycle | Operation::InjectNmi => {
-                false
-            }
-        };
-        if new.power.never_off && may_send_off {
+        if new.power.never_off && may_switch_off(task) {
+            let operation = task.identity.operation;
             let (name, task) = (&new.name, Short::task(task.identity.id));
             return Err(format!(
                 "power_off = false for node {name}, but task {task} ({operation}) runs on it: wait for its end or abort it"
@@ -119,6 +110,31 @@ pub(super) fn check_never_off(
         }
     }
     Ok(())
+}
+
+/// Whether a task may come to switch its node off: what was taken as a reboot goes through off, a
+/// soft power off may turn hard, and a way back may lead there.
+pub(super) fn may_switch_off(task: &Task) -> bool {
+    match task.identity.operation {
+        Operation::PowerOff
+        | Operation::SoftPowerOff
+        | Operation::SoftReboot
+        | Operation::Reboot => true,
+        Operation::PowerOn | Operation::Reset | Operation::Cycle | Operation::InjectNmi => {
+            task.state() == TaskState::RollingBack
+        }
+    }
+}
+
+/// The tasks that go on follow the configuration: a rollback that is asked for from now on is
+/// refused where it would switch off a node that is never to be.
+pub(super) fn tell_never_off(inventory: &Inventory, tasks: &mut Tasks) {
+    for node in inventory.iter() {
+        if let Some(task) = node.task.and_then(|task| tasks.get_mut(task)) {
+            let never = node.settings.power.never_off;
+            task.sequence.set_never_off(never);
+        }
+    }
 }
 
 impl Node {

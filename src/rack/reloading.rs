@@ -52,6 +52,7 @@ impl Rack {
                 }
             }
         }
+        reload::tell_never_off(&self.inventory, &mut self.tasks);
         self.inventory.arrange(&order);
         self.traces.share(&mut self.inventory);
         for node in self.inventory.ids() {

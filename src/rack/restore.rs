@@ -155,8 +155,14 @@ impl fmt::Display for Stale {
 
 impl TaskRecord {
     /// The task as it goes on. Patience ran on while the daemon lived, and stood still while it did
-    /// not.
-    pub(super) fn take_up(self, node: Option<NodeId>, since: Since, at: Moment) -> Task {
+    /// not. `never_off` is what the configuration says of its node by now.
+    pub(super) fn take_up(
+        self,
+        node: Option<NodeId>,
+        never_off: Option<bool>,
+        since: Since,
+        at: Moment,
+    ) -> Task {
         let Since {
             lived,
             away,
@@ -174,7 +180,10 @@ impl TaskRecord {
             );
         }
         let saved = Saved::from(self.sequence).after_absence(away);
-        let saved = saved.with_unsent(self.unsent);
+        let mut saved = saved.with_unsent(self.unsent);
+        if let Some(never) = never_off {
+            saved = saved.with_never_off(never);
+        }
         // It goes on from its last record: the time that the daemon lived after that is patience.
         let then = at.now.before(lived);
         let mut sequence = Sequence::restore(saved, then);
@@ -353,7 +362,9 @@ impl RestoredState {
                     ..since
                 };
             }
-            let task = record.take_up(node, since, at);
+            let found = node.and_then(|id| inventory.get(id));
+            let never_off = found.map(|node| node.settings.power.never_off);
+            let task = record.take_up(node, never_off, since, at);
             if !task.is_closed() {
                 longest = longest.max(since.away);
                 untold |= since.untold;
@@ -460,12 +471,12 @@ mod tests {
             untold: false,
         };
         let record = |task: &mut Task| task.record(None, at(100));
-        let goes_on = record(&mut task).take_up(None, since(secs(1)), at(1000));
+        let goes_on = record(&mut task).take_up(None, None, since(secs(1)), at(1000));
         assert!(goes_on.is_active() && !goes_on.is_closed());
-        let mut over = record(&mut task).take_up(None, since(patience + secs(1)), at(1000));
+        let mut over = record(&mut task).take_up(None, None, since(patience + secs(1)), at(1000));
         assert!(!over.is_active() && !over.is_closed());
         assert!(over.news().is_some_and(|news| news.ended));
-        let known = record(&mut over).take_up(None, since(secs(1)), at(1000));
+        let known = record(&mut over).take_up(None, None, since(secs(1)), at(1000));
         assert!(known.is_closed());
     }
 

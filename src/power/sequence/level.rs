@@ -600,7 +600,7 @@ fn late(leg: &Leg, seen: Option<Age>, knowledge: &Knowledge) -> Phase {
     )
 }
 
-fn give_up(leg: &Leg, why: &str, knowledge: &Knowledge) -> Phase {
+pub(super) fn give_up(leg: &Leg, why: &str, knowledge: &Knowledge) -> Phase {
     match &leg.aim {
         Aim::Return { by } => knowledge.stuck(by, why),
         Aim::Final | Aim::OffThenOn | Aim::Escalated => knowledge.fail(why),

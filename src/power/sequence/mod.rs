@@ -7,6 +7,7 @@ mod clock;
 mod controls;
 mod evidence;
 mod foreseen;
+mod kept_on;
 mod knowledge;
 mod level;
 mod nmi;
@@ -18,6 +19,7 @@ mod target;
 
 pub(super) use clock::{Age, Clock};
 pub use controls::{Refusal, RefusalKind};
+pub(super) use kept_on::set_never_off;
 pub(super) use knowledge::Knowledge;
 
 use super::{Earlier, Outcome, Sent, Settings};
@@ -256,6 +258,8 @@ impl Sequence {
             let phase = std::mem::replace(&mut self.phase, Phase::Queued);
             self.phase = pulse::after_possible_arrival(phase, &self.knowledge);
         }
+        // So is the word of the configuration.
+        self.keep_on();
         let order = self.wants()?;
         if let Phase::Suspended { look, .. } = &mut self.phase {
             *look = SlowLook::Out(id);
@@ -589,7 +593,8 @@ impl Sequence {
         self.leave_behind(before);
     }
 
-    /// Ends the phase whose deadline has come, and the next one if its deadline has come too.
+    /// Ends the phase whose deadline has come, and the next one if its deadline has come too; and
+    /// what would switch off a machine that is never to be.
     fn expire(&mut self) {
         while self
             .deadline()
@@ -602,6 +607,7 @@ impl Sequence {
                 break;
             }
         }
+        self.keep_on();
     }
 
     /// An order that the phase no longer waits for is withdrawn, unless its report has come.

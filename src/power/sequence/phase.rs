@@ -395,6 +395,17 @@ impl Phase {
         }
     }
 
+    /// A soft power off that was to turn hard does not.
+    pub(in crate::power) fn never_turns_hard(&mut self) {
+        match self {
+            Self::SoftPressing { soft, .. } | Self::SoftWaiting { soft, .. } => {
+                (soft.hard_at, soft.due) = (None, false);
+            }
+            Self::Suspended { inner, .. } => inner.never_turns_hard(),
+            _ => {}
+        }
+    }
+
     /// Whether a pulse is its next order and has not been issued.
     pub(in crate::power) fn has_pulse_to_send(&self) -> bool {
         match self {

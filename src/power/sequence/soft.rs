@@ -3,6 +3,7 @@
 
 use super::Input;
 use super::clock::Age;
+use super::kept_on::KEPT_ON;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::level;
 use super::phase::{Next, Phase, Soft};
@@ -191,7 +192,7 @@ pub(super) fn harden(
     by: &str,
     knowledge: &mut Knowledge,
 ) -> bool {
-    if !knowledge.operation.is_soft() {
+    if !knowledge.operation.is_soft() || knowledge.settings.never_off {
         return false;
     }
     let age = knowledge.clock.age();
@@ -468,6 +469,7 @@ fn fail(soft: &Soft, knowledge: &Knowledge) -> Phase {
         }
     };
     let hard = match (soft.due, soft.hard_at) {
+        _ if knowledge.settings.never_off => format!(", and nothing hard was sent: {KEPT_ON}"),
         (true, _) => ", and nothing hard was sent: it was not read on since the request".to_owned(),
         (false, Some(at)) => {
             let given = given(knowledge);
