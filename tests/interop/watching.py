@@ -18,8 +18,6 @@ from bed import ROOT, Bed, Checks, Process, free_port, until
 
 TOOLS = pathlib.Path(sys.argv[1])
 ETC = ROOT / "etc"
-# Panels that are empty where all is well, and what makes the others move is in `busy`.
-OFTEN_EMPTY = {"What is not as it should be"}
 
 
 def tool(*argv, stdin=None):
@@ -64,11 +62,17 @@ def busy(c, d, sims):
 
 
 def queries():
-    """Each query of the dashboard with its panel, for all racks."""
+    """Each query of the dashboard with its panel, for all racks, and the labels that its legend names."""
     board = json.loads((ETC / "grafana/rackbmcd.json").read_text())
     for panel in board["panels"]:
         for target in panel["targets"]:
-            yield panel["title"], target["expr"].replace("$rack", ".*")
+            yield panel["title"], target["expr"].replace("$rack", ".*"), re.findall(r"{{(\w+)}}", target["legendFormat"])
+
+
+def is_one_line_for_two_hosts(query):
+    """Whether the hosts of a rack, which tell of the same nodes, are shown as one. What is counted in a life is of the host that did it."""
+    gauges = re.findall(r"(max(?: by \([^)]*\))? ?\()?(rackbmc_\w+)", query)
+    return all(around or re.search(r"_(total|bucket)$", name) for around, name in gauges)
 
 
 def main():
@@ -112,17 +116,24 @@ def main():
         c.check("Prometheus scrapes the daemon with our configuration", up, (ask("up"), server.said()[-500:]))
         busy(c, d, sims)
         formats(c, f"http://127.0.0.1:{port}/metrics")
-        for title, query in queries():
-            found = until(15, lambda: (answer := ask(query)).get("status") != "success" or answer["data"]["result"] or title in OFTEN_EMPTY, every=0.5)
+        for title, query, legend in queries():
+            found = until(15, lambda: (answer := ask(query)).get("status") != "success" or answer["data"]["result"], every=0.5)
             answer = ask(query)
             c.check(f"dashboard, {title}: {query}", found and answer.get("status") == "success", answer)
+            series = answer.get("data", {}).get("result", [])
+            c.check(f"dashboard, {title}: the legend", all(label in one["metric"] for one in series for label in legend), (legend, series[:2]))
+            c.check(f"dashboard, {title}: two hosts of one rack", is_one_line_for_two_hosts(query), query)
         held = ask("rackbmc_bmc_log_in_held == 1").get("data", {}).get("result", [])
         c.check("the node with the wrong password is held", [r["metric"]["node"] for r in held] == ["n3"], held)
 
         def faults():
             return {r["metric"]["node"] for r in ask("rackbmc_node_fault == 1")["data"]["result"]}
         c.check("the nodes that cannot be read have a fault", until(60, lambda: faults() == {"n3", "n4"}, every=0.5), faults())
-        known = set(re.findall(r"\brackbmc_\w+?(?=_bucket\b|_total\b|\b)", " ".join(q for _, q in queries()) + (ETC / "prometheus/rules.yml").read_text()))
+        table = next(query for title, query, _ in queries() if title == "What is not as it should be")
+        rows = {(r["metric"]["node"], r["metric"]["what"]) for r in ask(table)["data"]["result"]}
+        expected = {("n3", "it cannot be read"), ("n4", "it cannot be read"), ("n4", "the BMC does not answer")}
+        c.check("the table of the dashboard says what is wrong with which node", expected <= rows and not {n for n, _ in rows} & {"n1", "n2"}, rows)
+        known = set(re.findall(r"\brackbmc_\w+?(?=_bucket\b|_total\b|\b)", " ".join(q for _, q, _ in queries()) + (ETC / "prometheus/rules.yml").read_text()))
         told = (ROOT / "docs/watching.md").read_text()
         c.check("docs/watching.md knows every family", all(name in told for name in known), [n for n in known if n not in told])
 
