@@ -605,13 +605,23 @@ fn an_answer_that_cannot_be_written_changes_the_exit_code_of_what_only_looks() {
 
 #[test]
 fn help_is_no_error_and_ends_its_line() {
-    let said = |words: &[&str], variable: &str| {
+    let told = |words: &[&str], variable: &str, value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rackbmc"));
-        command.args(words).env_clear().env(variable, "");
+        command.args(words).env_clear().env(variable, value);
         Said::of(command.output().expect("rackbmc runs"))
     };
+    let said = |words: &[&str], variable: &str| told(words, variable, "");
     let alone = said(&[], "HOME");
     assert_eq!((alone.code, alone.out.as_str()), (2, ""));
+    for (variable, value) in [
+        ("RACKBMC_SOCKET", "/nowhere"),
+        ("RACKBMC_RACK", "r1"),
+        ("RACKBMC_URL", "http://localhost:1"),
+        ("RACKBMC_OUTPUT", "json"),
+    ] {
+        let with = told(&[], variable, value);
+        assert_eq!((with.code, &with.err), (2, &alone.err), "{variable}");
+    }
     assert!(
         alone.err.starts_with("The power of a rack"),
         "{}",

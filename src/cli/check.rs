@@ -60,7 +60,17 @@ pub(super) fn of_rack(health: &Health) -> Vec<(Nagios, String)> {
         let text = format!("the rack is paused by {}: {reason}", hold.by);
         (Nagios::Warning, text)
     });
-    store.into_iter().chain(paused).collect()
+    let refused = health.configuration_refused.as_ref().map(|_| {
+        let text = "the configuration on the disk is wrong, and an older one in force (rackbmcd --check-config says why)";
+        (Nagios::Warning, text.to_owned())
+    });
+    let unreadable = health.unreadable.len();
+    let unreadable = (unreadable > 0).then(|| {
+        let text = format!("entries of the journal that cannot be read: {unreadable}");
+        (Nagios::Warning, text)
+    });
+    let all = [store, paused, refused, unreadable];
+    all.into_iter().flatten().collect()
 }
 
 /// The verdict on nodes, and on what is said of their racks.
@@ -169,7 +179,7 @@ mod tests {
     use super::*;
     use crate::cli::args::Nodes;
     use crate::cli::fixtures::node;
-    use crate::model::Hold;
+    use crate::model::{ConfigurationRefused, Hold, UnreadableEntry};
 
     use PowerState::{Error, Off, On, Unknown};
 
@@ -244,5 +254,25 @@ mod tests {
         );
         assert_eq!(verdict, Nagios::Critical);
         assert_eq!(line.matches('|').count(), 1, "{line}");
+    }
+
+    #[test]
+    fn a_configuration_that_is_refused_and_entries_that_cannot_be_read_are_no_ok() {
+        let refused = Health {
+            configuration_refused: Some(ConfigurationRefused::default()),
+            ..Health::default()
+        };
+        let unreadable = Health {
+            unreadable: vec![UnreadableEntry::default()],
+            ..Health::default()
+        };
+        for (health, what) in [
+            (refused, "the configuration on the disk"),
+            (unreadable, "read: 1"),
+        ] {
+            let (verdict, line) = judge(&[node("n", On, 1.0)], &wish(), of_rack(&health));
+            assert_eq!(verdict, Nagios::Warning, "{line}");
+            assert!(line.contains(what), "{line}");
+        }
     }
 }

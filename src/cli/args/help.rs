@@ -130,8 +130,10 @@ fn aligned(rows: impl Iterator<Item = [String; 2]>, width: u16) -> String {
 
 /// What `rackbmc` alone is answered with: the help, and no success.
 pub(crate) fn bare(command: Command) -> clap::Error {
-    // By clap itself: before the text of an error that is made here it writes "error:".
+    // By clap itself: before the text of an error that is made here it writes "error:". A variable
+    // that is set would count as a word, and clap's own error comes instead.
     command
+        .mut_args(|arg| arg.env(None::<&str>))
         .arg_required_else_help(true)
         .try_get_matches_from(["rackbmc"])
         .expect_err("there are no words")
