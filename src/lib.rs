@@ -68,6 +68,9 @@ pub mod daemon;
 pub mod entropy;
 pub mod etcd;
 pub(crate) mod etcd_client;
+#[cfg(test)]
+#[path = "../tests/golden/mod.rs"]
+mod golden;
 pub(crate) mod host;
 pub(crate) mod http_client;
 pub mod ipmi;

@@ -1,6 +1,8 @@
 //! The last datagrams of a BMC as text, in virtual time: what they show, and that nothing secret is
 //! among it, in every cipher suite and in IPMI 1.5.
 
+#[path = "golden/mod.rs"]
+mod golden;
 mod world;
 
 use rackbmcd::bmc::vocabulary::{Order, Route};
@@ -210,8 +212,5 @@ fn a_trace_reads_as_it_is_written_down_here() {
     });
     world.run_for(world::millis(20));
     let text = trace(&mut world).lines.join("\n") + "\n";
-    if let Ok(place) = std::env::var("TRACE_INTO") {
-        std::fs::write(place, &text).expect("written");
-    }
-    assert_eq!(text, include_str!("vectors/trace.txt"));
+    golden::compare("tests/vectors/trace.txt", &text, "as who is sent one would");
 }

@@ -6,6 +6,8 @@ mod daemon;
 mod driven;
 mod features;
 mod frozen;
+#[path = "../golden/mod.rs"]
+mod golden;
 #[allow(dead_code, reason = "the storm uses the rest of it")]
 #[path = "../storm/mischief.rs"]
 mod mischief;
@@ -31,15 +33,12 @@ const WHAT_TO_DO: &str = "Records of this format lie on disks: do not edit the f
 fn every_frozen_record_is_restored_to_what_it_was() {
     for format in frozen::formats() {
         let told = restored::told(format, &frozen::lines(format));
-        let path = frozen::directory(format).with_file_name(format!("restored/v{format}.txt"));
-        if std::env::var_os("RESTORED").is_some() {
-            std::fs::write(&path, &told).expect("it can be written");
-        }
-        let expected = std::fs::read_to_string(&path).expect("what is expected");
-        for (number, (now, then)) in told.lines().zip(expected.lines()).enumerate() {
-            assert_eq!(now, then, "line {} of {}", number + 1, path.display());
-        }
-        assert_eq!(told.lines().count(), expected.lines().count());
+        let file = format!("tests/journal/restored/v{format}.txt");
+        golden::compare(
+            &file,
+            &told,
+            "for facts: words may change, and nothing else",
+        );
     }
 }
 

@@ -5,16 +5,17 @@
 //!
 //! ```text
 //! cargo test --test words                      compares with the lists
-//! UPDATE_WORDS=1 cargo test --test words       writes them anew: read the difference as an operator would
+//! UPDATE_GOLDENS=1 cargo test --test words     writes them anew: read the difference as an operator would
 //! ```
 //!
 //! How they sound with their numbers and names is in `src/power/tests/said.txt`, which a walk
 //! through all tasks makes.
 
+#[path = "../golden/mod.rs"]
+mod golden;
 mod source;
 
 use std::fs;
-use std::path::Path;
 
 /// The lists, with the rooms whose words they hold.
 const LISTS: [(&str, &[&str]); 3] = [
@@ -52,7 +53,7 @@ fn every_sentence_is_in_its_list_and_was_read() {
                 found.extend(lines);
             }
         }
-        compare(list, &found);
+        golden::compare(list, &found, "as an operator would");
     }
 }
 
@@ -107,22 +108,19 @@ fn sentences_are_found_where_they_stand() {
     );
 }
 
-fn compare(golden: &str, found: &str) {
-    let path = source::root().join(golden);
-    if std::env::var_os("UPDATE_WORDS").is_some() {
-        return fs::write(&path, found).expect("it can be written");
-    }
-    let expected = read(&path);
-    let differs = |(found, expected): &(&str, &str)| found != expected;
-    let mut lines = found.lines().zip(expected.lines());
-    let first = lines.position(|pair| differs(&pair));
-    assert!(
-        found == expected,
-        "{golden} has other sentences from line {:?} on: read them as an operator would, then UPDATE_WORDS=1",
-        first.map(|line| line + 1)
+#[test]
+fn the_first_line_that_differs_is_named_and_a_line_less_is_a_difference() {
+    assert_eq!(golden::first_difference("a\nb\n", "a\nb\n"), None);
+    assert_eq!(
+        golden::first_difference("a\nb\n", "a\nc\n"),
+        Some((2, "b", "c"))
     );
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default()
+    assert_eq!(
+        golden::first_difference("a\n", "a\nb\n"),
+        Some((2, "", "b"))
+    );
+    assert_eq!(
+        golden::first_difference("a", "a\nb"),
+        Some((2, "(the end)", "b"))
+    );
 }
