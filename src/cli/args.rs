@@ -177,7 +177,40 @@ impl Verb {
             Self::Bootdev(bootdev) => bootdev.set.is_some(),
             Self::Discover(discover) => discover.write_config.is_some(),
             Self::Man { into, .. } => into.is_some(),
-            _ => false,
+            Self::Status(_)
+            | Self::PowerNoun {
+                verb: NounVerb::Status(_),
+            }
+            | Self::Chassis {
+                noun:
+                    ChassisNoun::Power {
+                        verb: NounVerb::Status(_),
+                    }
+                    | ChassisNoun::Status(_),
+            }
+            | Self::Tasks(_)
+            | Self::Task(_)
+            | Self::Batch(_)
+            | Self::Events(_)
+            | Self::Watch(_)
+            | Self::Racks(_)
+            | Self::Explain(_)
+            | Self::Check(_)
+            | Self::History(_)
+            | Self::Bmc {
+                verb: BmcVerb::Info(_) | BmcVerb::Trace(_),
+            }
+            | Self::PowerUse(_)
+            | Self::Sel {
+                verb: SelVerb::List(_),
+            }
+            | Self::Audit(_)
+            | Self::Ha {
+                verb: HaVerb::Status,
+            }
+            | Self::NodeShow { .. }
+            | Self::NodeShowStates { .. }
+            | Self::Completion { .. } => false,
         }
     }
 }
