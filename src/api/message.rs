@@ -116,8 +116,9 @@ impl Response {
 /// indents is half as long again.
 const PRETTY_LIMIT: usize = 4 << 20;
 
-/// JSON of ours with indents. What is megabytes is written once more, and not taken apart into
-/// values first, which would be many times as much.
+/// JSON of ours with indents. By hand, because what is megabytes would be many times as much as
+/// values, and because serde's writer of indents knows nothing of [`write_visible_json`]: it would
+/// write hidden marks as they are.
 fn indented(json: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(json.len() + json.len() / 2);
     let (mut depth, mut quoted, mut escaped, mut empty) = (0, false, false, false);

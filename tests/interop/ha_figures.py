@@ -13,7 +13,7 @@ import time
 
 from daemon import BIN
 from bed import Bed, Checks, until
-from ha import apart, begins, judge, other, people
+from ha import apart, at_rest, begins, judge, other, people
 from pair import CHANGING, Etcd, Host, Net, Sim, leader, owner_of, sh
 
 
@@ -77,11 +77,9 @@ def hand_overs(c, hosts, count):
     c.check("hand-over: p95 < 1.5 s", at(0.95) < 1.5, text)
 
 
-def ready_for_another(host, node):
-    """What changes this node, which has nothing under way; nothing while that is not known."""
+def other_power(host, node):
+    """What changes the power of this node; nothing while its state is not known."""
     shown = host.get(f"/v1/nodes/{node}/states")[1] or {}
-    if shown.get("target_power_state"):
-        return None
     return {"power on": "power off", "power off": "power on"}.get(shown.get("power_state"))
 
 
@@ -94,7 +92,7 @@ def fail_overs(c, hosts, members, sim, count, with_leader):
         then = other(was, hosts)
         until(20, lambda: then.ha().get("role") == "standby" and not then.ha().get("unfit"))
         time.sleep(2)
-        operation = until(60, lambda: ready_for_another(was, node))
+        operation = at_rest(was, node) and until(60, lambda: other_power(was, node))
         lead = leader(members) if with_leader else None
         at = time.time()
         was.kill()
