@@ -1,6 +1,7 @@
 //! The configurations that the package installs, and the keys that earlier versions knew.
 
 use super::*;
+use std::collections::BTreeSet;
 
 #[test]
 fn the_first_configuration_of_the_package_has_no_nodes_and_says_so() {
@@ -55,17 +56,43 @@ fn the_example_that_is_installed_is_good() {
     }
 }
 
+/// What may stand in a section is shown there: what is not, nobody finds.
+#[test]
+fn the_example_that_is_installed_shows_every_key() {
+    let shown = installed(|_| true);
+    // A key that is like no other makes a section name all that it has.
+    let unlike = |header: &str| format!("{header}\nqqqqqqqqqqqqqqqqqqqq = 0");
+    let lines = shown.lines().map(|line| match line.starts_with('[') {
+        true if line != "[groups]" => unlike(line),
+        _ => line.to_owned(),
+    });
+    let asking: Vec<String> = lines.collect();
+    let told = complaints(&asking.join("\n"));
+    let keys = told.iter().filter_map(|text| {
+        let (_, keys) = text.split_once("has no key 'qqqqqqqqqqqqqqqqqqqq': write one of ")?;
+        Some(keys.split(", "))
+    });
+    let keys: BTreeSet<&str> = keys.flatten().collect();
+    assert!(keys.len() > 80, "{keys:?}");
+    let is_shown =
+        |key: &str| shown.contains(&format!("\n{key} = ")) || shown.contains(&format!(".{key}]"));
+    let missing: Vec<&&str> = keys.iter().filter(|key| !is_shown(key)).collect();
+    assert!(missing.is_empty(), "not in etc/rackbmcd.toml: {missing:?}");
+}
+
 #[test]
 fn the_example_that_is_installed_shows_the_defaults() {
-    let defaulted = "sync_interval power_on_stagger max_transitions fault_after longest_timeout history_keep history_entries \
-        maintenance_policy packets_per_ms start_paused privilege cipher_suites protocol quirks port soft_power_off_timeout power_change_timeout \
-        min_off_time on_soft_timeout settle rollback_settle nmi nmi_min_interval nmi_watch orders_per_second burst \
-        keepalive idle_close auth_failures auth_hold bmc_identity breaker_after breaker_retry state_dir log_level audit_megabytes socket \
-        socket_mode auth htpasswd connections streams header_bytes body_bytes header_timeout body_timeout \
-        write_timeout";
-    let shown = installed(|line| {
-        let mut keys = defaulted.split_whitespace();
-        line == "[api.limits]" || keys.any(|key| line.starts_with(&format!("{key} =")))
+    // Keys without a default: what is shown of them is an example.
+    let without = "socket_group tcp hosts tls_certificate tls_key role unix_groups unix_users http_users nodes name \
+        sha256 endpoints prefix username password_file ca_file cert_file key_file request_timeout host tenure url \
+        publish power_order compute password_credential kg_file kg kg_hex ipmi15_auth groups repeat_soft_after \
+        hard_after uuid";
+    let shown = installed(|line| match line.starts_with('[') {
+        true => line == "[api.limits]",
+        false => {
+            let mut keys = without.split_whitespace();
+            !keys.any(|key| line.starts_with(&format!("{key} =")))
+        }
     });
     assert!(shown.contains("\nburst = 10\n"), "{shown}");
     let says = |text: &str| Configuration {
