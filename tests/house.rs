@@ -108,6 +108,29 @@ fn every_place_that_the_recipes_name_is_there() {
     assert!(gone.is_empty(), "CONTRIBUTING.md: {gone:?}");
 }
 
+/// A shape of the API's document that has a type in `src/model` is compared with it, member by
+/// member, in `src/api/openapi/tests.rs`.
+#[test]
+fn every_shape_that_is_a_type_is_compared_with_it() {
+    // Ironic's chassis, and not what a BMC says of its own.
+    let others = ["Chassis"];
+    let shapes = read("src/api/openapi/schemas.rs");
+    let compared = read("src/api/openapi/tests.rs");
+    let model = sources().into_iter();
+    let model = model.filter(|(file, _)| file.starts_with("src/model"));
+    let types: String = model.map(|(_, text)| text).collect();
+    let quoted = shapes.split('"').skip(1).step_by(2);
+    let shapes: BTreeSet<&str> = quoted
+        .filter(|word| types.contains(&format!("pub struct {word} {{")))
+        .collect();
+    assert!(shapes.len() > 40, "{shapes:?}");
+    let forgotten: Vec<_> = shapes
+        .into_iter()
+        .filter(|name| !others.contains(name) && !compared.contains(&format!("\"{name}\"")))
+        .collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+}
+
 /// Lines that a file may have, that a function may have in the rooms where safety is decided, and
 /// elsewhere. Comments count: what is too long to be read is too long with them.
 const FILE_LINES: usize = 700;

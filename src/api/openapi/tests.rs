@@ -182,6 +182,90 @@ fn the_shapes_have_the_members_of_the_types() {
     };
     same_as(&accept, "AcceptRequest");
     same::<types::IdentifyRequest>("IdentifyRequest");
+    same::<types::FreshReading>("FreshReading");
+}
+
+#[test]
+fn the_shapes_of_hosts_and_of_what_experts_ask_for_have_the_members_of_the_types() {
+    same::<types::Ha>("Ha");
+    same::<types::HaOwner>("HaOwner");
+    same::<types::HaEtcd>("HaEtcd");
+    same::<types::HaHost>("HaHost");
+    same::<types::HandoverRequest>("HandoverRequest");
+    let reason = "smoke".to_owned();
+    same_as(&types::PauseRequest { reason }, "PauseRequest");
+    let kind = types::BmcReset::Cold;
+    same_as(&types::BmcResetRequest { kind }, "BmcResetRequest");
+    let raw = types::RawRequest {
+        net_fn: 6,
+        lun: 0,
+        command: 1,
+        data: Vec::new(),
+        bridge: Some(types::Bridge::default()),
+    };
+    same_as(&raw, "RawRequest");
+    same::<types::Bridge>("Bridge");
+    let dual = types::Bridge {
+        transit_channel: Some(0),
+        transit_address: Some(0x82),
+        ..Default::default()
+    };
+    same_as(&dual, "DualBridge");
+    let entry = types::HistoryEntry {
+        at: Default::default(),
+        kind: types::HistoryKind::Task.into(),
+        text: String::new(),
+        task: None,
+        by: None,
+        severity: types::Severity::Info.into(),
+        // What Ironic has beside it.
+        more: json!({ "uuid": null, "conductor": null })
+            .as_object()
+            .cloned()
+            .expect("an object"),
+    };
+    same_as(&entry, "HistoryEntry");
+}
+
+/// Of each answer to a GET it was decided whether a host without the rack gives it from what etcd
+/// has, and then says how old that is.
+#[test]
+fn every_look_is_told_of_another_host_with_its_age_or_is_one_that_is_not() {
+    // The host's own matters, what only BMCs know, and what is always the same.
+    let others: BTreeSet<&str> = [
+        "Anything",
+        "Asker",
+        "AuditPage",
+        "BmcAnswer",
+        "BootDevice",
+        "BootOverride",
+        "Chassis",
+        "Conductors",
+        "Driver",
+        "DriverProperties",
+        "Drivers",
+        "EventLog",
+        "Events",
+        "Ha",
+        "Health",
+        "Owning",
+        "Ports",
+        "Root",
+        "Support",
+        "SupportedBootDevices",
+        "Versions",
+    ]
+    .into();
+    let looks = ROUTES.iter().flat_map(|route| route.endpoints);
+    let looks = looks.filter(|endpoint| endpoint.method == Verb::Get && !endpoint.refusing);
+    let brought: BTreeSet<&str> = looks.map(|endpoint| endpoint.brings).collect();
+    let decided: BTreeSet<&str> = MIRRORED.iter().copied().chain(others).collect();
+    let undecided: Vec<_> = brought.difference(&decided).collect();
+    assert!(
+        undecided.iter().all(|name| name.is_empty()),
+        "{undecided:?}"
+    );
+    assert_eq!(decided.difference(&brought).next(), None);
 }
 
 /// The kinds of a shape's members against the type that is really written, in a value where nothing
