@@ -5,6 +5,7 @@
 mod daemon;
 mod driven;
 mod features;
+mod fields;
 mod frozen;
 #[path = "../golden/mod.rs"]
 mod golden;
@@ -60,6 +61,42 @@ fn the_daemon_writes_no_field_that_the_newest_frozen_records_do_not_show() {
         let new: Vec<&String> = new.difference(&shown).collect();
         assert!(new.is_empty(), "{table}/{key} has {new:?}.\n{WHAT_TO_DO}");
     }
+}
+
+/// Fields that came within a format before a release had it: a record without them reads, and is
+/// written, as before. No more come here: a new field wants a new format.
+const WITHIN_A_FORMAT: [(&str, &str); 7] = [
+    ("Batch", "left_out"),
+    ("Identity", "other_traits"),
+    ("Knowledge", "left_out"),
+    ("Settings", "never_off"),
+    ("StoredIdentity", "controls_left_out"),
+    ("StoredIdentity", "taken_over_by"),
+    ("StoredIdentity", "took_over"),
+];
+
+/// Stories fill what they happen to fill; a field that they leave empty is new all the same.
+#[test]
+fn every_field_that_the_source_stores_is_in_the_newest_frozen_records() {
+    if frozen::formats().last() != Some(FORMAT) {
+        return;
+    }
+    let lines = frozen::lines(FORMAT);
+    let is_shown = |name: &str| {
+        let name = format!("\"{name}\":");
+        lines
+            .iter()
+            .any(|line| String::from_utf8_lossy(&line.value).contains(&name))
+    };
+    let fields = fields::stored();
+    assert!(fields.len() > 200, "{fields:?}");
+    let new: Vec<_> = fields
+        .iter()
+        .filter(|(of, name)| {
+            !WITHIN_A_FORMAT.contains(&(of.as_str(), name.as_str())) && !is_shown(name)
+        })
+        .collect();
+    assert!(new.is_empty(), "{new:?}.\n{WHAT_TO_DO}");
 }
 
 /// Makes a directory of frozen records where `FREEZE` names one: see README.md.
