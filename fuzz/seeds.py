@@ -83,9 +83,9 @@ def requests():
     uuid = "00000000-0000-0000-0000-000000000001"
     gets = ["/", "/v1", "/v1/nodes", "/v1/nodes/detail?fields=name,power_state&limit=2&marker=" + uuid, f"/v1/nodes/{uuid}", "/v1/nodes/r1n01/states",
             "/v1/nodes/r1n01/management/boot_device", "/v1/nodes/r1n01/management/boot_device/supported", "/v1/nodes/r1n01/validate",
-            "/v1/nodes/r1n01/maintenance", "/v1/nodes/r1n01/tasks", "/v1/drivers", "/v1/drivers/ipmi", "/v1/tasks?node=r1n01&active=true&limit=3",
+            "/v1/nodes/r1n01/boot_override", "/v1/nodes/r1n01/tasks", "/v1/drivers", "/v1/drivers/ipmi", "/v1/tasks?node=r1n01&active=true&limit=3",
             f"/v1/tasks/{task}?wait=30s", "/v1/batches", f"/v1/batches/{task}", "/v1/events?since=0&wait=1s", "/v1/events?snapshot=true", "/metrics",
-            "/healthz", "/v1/nodes/r1n01/explain", "/v1/nodes/r1n01/history", "/openapi.json", "/v1/rack", "/v1/conductors", "/v1/ports"]
+            "/healthz", "/v1/nodes/r1n01/explain", "/v1/nodes/r1n01/history", "/v1/openapi.json", "/v1/pause", "/v1/conductors", "/v1/ports"]
     for path in gets:
         write("http", f"GET {path} \n".replace(" \n", "") + "\nhost: rack.example:6385\nX-OpenStack-Ironic-API-Version: 1.31\nAccept: application/json\n\n")
     write("http", "GET /v1/nodes\nX-OpenStack-Ironic-API-Version: latest\n\n")
@@ -99,13 +99,13 @@ def requests():
         ("PUT /v1/nodes/r1n01/maintenance", '{"reason": "new fan"}'),
         ("DELETE /v1/nodes/r1n01/maintenance", ""),
         ("PATCH /v1/nodes/r1n01", '[{"op": "replace", "path": "/maintenance", "value": true}]'),
-        ("POST /v1/nodes/r1n01/tasks", '{"operation": "soft power off", "timeout": "60s", "on_soft_timeout": "hard power off"}'),
+        ("POST /v1/tasks", '{"node": "r1n01", "operation": "soft power off", "timeout": "60s", "on_soft_timeout": "hard power off"}'),
         (f"POST /v1/tasks/{task}/abort", ""),
-        ("POST /v1/batches", '{"operation": "power on", "nodes": ["r1n[01-02]"], "parallel": 1, "stagger": "1s", "on_failure": "stop"}'),
+        ("POST /v1/batches", '{"operation": "power on", "nodes": ["r1n[01-02]"], "max_parallel": 1, "stagger": "1s", "on_failure": "stop"}'),
         (f"POST /v1/batches/{task}/cancel", '{"nodes": ["r1n01"]}'),
-        ("POST /v1/rack/pause", '{"reason": "storm"}'),
+        ("POST /v1/pause", '{"reason": "storm"}'),
         ("POST /v1/nodes/r1n01/retry", "{}"),
-        ("POST /v1/nodes/r1n01/orders", '{"order": "identify", "seconds": 15}'),
+        ("POST /v1/nodes/r1n01/identify", '{"for": 15}'),
     ):
         write("http", f"{line}{head}{body}")
 
@@ -125,7 +125,7 @@ def roles():
         asked += [(f"PUT /v1/nodes/{node}/states/power", '{"target": "abort soft power off"}'),
                   (f"PUT /v1/nodes/{node}/maintenance", '{"reason": "fan"}'), (f"POST /v1/nodes/{node}/raw", '{"net_fn": 6, "command": 1, "data": []}'),
                   (f"POST /v1/nodes/{node}/bmc_reset", '{"kind": "cold"}'), (f"POST /v1/nodes/{node}/retry", "{}"),
-                  (f"GET /v1/nodes/{node}/fresh", ""), (f"PUT /v1/nodes/{node}/management/inject_nmi", "{}")]
+                  (f"POST /v1/nodes/{node}/fresh", ""), (f"PUT /v1/nodes/{node}/management/inject_nmi", "{}")]
     who = ("none", "reader", "operator", "operator r1n02", "admin r1n02", "admin")
     for number, (line, body) in enumerate(asked):
         for role in who[number % 2::2]:

@@ -119,6 +119,32 @@ fn any_request_gets_an_answer() {
     replay("http", targets::http::run, 2_000);
 }
 
+/// The first inputs are requests for what there is: others are answered 404 and try nothing.
+#[test]
+fn the_first_requests_name_endpoints_that_are_there() {
+    let text = include_str!("../fuzz/seeds.py");
+    let verbs = ["GET", "PUT", "POST", "PATCH", "DELETE"];
+    let mut asked = 0;
+    for quoted in text.split('"').skip(1).step_by(2) {
+        let (verb, path) = quoted.split_once(' ').unwrap_or(("GET", quoted));
+        if !verbs.contains(&verb) || !path.starts_with("/v1/") {
+            continue;
+        }
+        let path = path.split(['?', '\\']).next().unwrap_or_default();
+        let leads = |known: &str| {
+            let (parts, known) = (path.split('/'), known.split('/'));
+            let same = |(part, known): (&str, &str)| part == known || known.starts_with('{');
+            parts.clone().count() == known.clone().count() && parts.zip(known).all(same)
+        };
+        let routes = ROUTES.iter().filter(|route| leads(route.path));
+        let mut endpoints = routes.flat_map(|route| route.endpoints);
+        let is_there = endpoints.any(|endpoint| endpoint.method.name() == verb);
+        assert!(is_there, "{verb} {path}");
+        asked += 1;
+    }
+    assert!(asked > 40, "{asked} requests");
+}
+
 #[test]
 fn nobody_gets_more_than_the_own_role() {
     replay("roles", targets::roles::run, 2_000);

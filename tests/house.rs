@@ -131,6 +131,40 @@ fn every_shape_that_is_a_type_is_compared_with_it() {
     assert!(forgotten.is_empty(), "{forgotten:?}");
 }
 
+/// The recipe for a verb: it is run on a real daemon, and its words are read. (`tests/streams.rs` runs
+/// those of the help.)
+#[test]
+fn every_verb_is_run_and_its_words_are_listed() {
+    let groups = read("src/cli/args/verbs.rs");
+    let (_, groups) = groups.split_once("const GROUPS").expect("the groups");
+    let lines: Vec<&str> = groups.lines().map(str::trim).collect();
+    let first = |pair: &[&str]| -> Option<String> {
+        let verb = pair[1].strip_prefix('"')?.strip_suffix("\",")?;
+        let is_verb = pair[0] == "(" && verb.starts_with(|c: char| c.is_ascii_lowercase());
+        is_verb.then(|| verb.to_owned())
+    };
+    let verbs: Vec<String> = lines.windows(2).filter_map(first).collect();
+    assert!(verbs.len() > 40, "{verbs:?}");
+    for (file, others) in [
+        // These have tests of their own: for a terminal, a network, two hosts, without a daemon.
+        ("tests/every_verb.rs", "watch ha discover init demo sim"),
+        // What these say is data, or has tests of its own in `src/cli`.
+        (
+            "tests/messages.rs",
+            "support power-use demo sim node-show node-show-states",
+        ),
+    ] {
+        let text = read(file);
+        let is_there = |verb: &str| {
+            text.contains(&format!("\"{verb} ")) || text.contains(&format!("\"{verb}\""))
+        };
+        for verb in &verbs {
+            let known = is_there(verb) || others.split(' ').any(|other| other == verb);
+            assert!(known, "{file} has no line with {verb}");
+        }
+    }
+}
+
 /// Lines that a file may have, that a function may have in the rooms where safety is decided, and
 /// elsewhere. Comments count: what is too long to be read is too long with them.
 const FILE_LINES: usize = 700;
