@@ -4,207 +4,64 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// One thing done differently. The discriminant is its bit in [`Quirks`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Quirk {
-    /// Open Session asks for "the highest privilege" instead of the level of RAKP 1.
-    OpenPrivilegeHighest,
-    /// RAKP 1 looks the user up by name and privilege instead of by name alone.
-    NameAndPrivilege,
-    /// The user name is filled up with zeros to 16 bytes, with length 16, in RAKP 1 and all hashes.
-    PadUser16,
-    /// The user name's field in RAKP 1 is always 16 bytes long; its length byte is the real one.
-    UserField16,
-    /// RAKP 2's code is one byte too long: the last one is dropped.
-    Rakp2Trim1,
-    /// RAKP 4's check value is made with the integrity algorithm.
-    Rakp4ByIntegrity,
-    /// A check value in RAKP 4 is ignored where the suite has no authentication.
-    Rakp4Cleared,
-    /// The constants behind K1 and K2 are as long as the digest instead of 20 bytes.
-    ConstantsOfDigestLength,
-    /// Session set-up replies with tag 0 are taken though they are no errors.
-    Tag0,
-    /// Replies with session id 0 are taken.
-    SessionId0,
-    /// The checksums of replies are not looked at.
-    NoChecksum,
-    /// The integrity pad is counted without the trailer's last two bytes.
-    PadCountWithoutTrailer,
-    /// v1.5: every packet is authenticated, whatever the capabilities say.
-    PerMessageForced,
-    /// v1.5: the sequence numbers in the headers of received packets are byte-swapped.
-    SequenceSwapped,
-    /// No Close Session after a reset or cycle of the machine.
-    NoCloseAfterReset,
-    /// RAKP 3's code is made with the low four bits of the role alone.
-    Role4InRakp3,
-    /// RAKP 2's code and the session key are made with the low four bits of the role alone.
-    Role4InHashes,
-    /// The integrity key is the session integrity key itself instead of K1.
-    IntegrityKeySik,
-    /// Passwords are cut to 16 bytes with HMAC-MD5.
-    Password16WithMd5,
-    /// What Get Channel Authentication Capabilities says is not believed.
-    IgnoreCapabilities,
-    /// Get Channel Authentication Capabilities is not asked.
-    NoCapabilities,
-    /// Set Session Privilege Level is not sent.
-    NoSetPrivilege,
-    /// v1.5: the codes of replies are not verified.
-    NoCodeCheck,
-    /// An authenticated packet may come unencrypted though the suite encrypts.
-    UnencryptedReplies,
-    /// v1.5: the authentication type is OEM, and the code the password itself.
-    OemAuth,
-    /// v1.5: OEM authentication as Supermicro's: a zero challenge in Activate Session, and the code
-    /// is MD5(challenge XOR MD5(password)).
-    SupermicroAuth,
-    /// The integrity key of HMAC-MD5-128 is the password instead of K1 (ipmi_sim).
-    IntegrityKeyPassword,
-    /// Each datagram is followed by one that means nothing.
-    DummyPackets,
+/// The enumeration and the table of what configurations and people call its members, so that no
+/// quirk is without a name.
+macro_rules! quirks {
+    ($($quirk:ident = $name:literal: $help:literal)+) => {
+        /// One thing done differently. The discriminant is its bit in [`Quirks`].
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Quirk {
+            $(#[doc = $help] $quirk,)+
+        }
+
+        /// Name and help text, in the order of the bits.
+        const TABLE: &[(Quirk, &str, &str)] = &[$((Quirk::$quirk, $name, $help),)+];
+    };
 }
 
-/// Name, and help text, of every quirk.
-const TABLE: [(Quirk, &str, &str); 28] = {
-    use Quirk as Q;
-    [
-        (
-            Q::OpenPrivilegeHighest,
-            "open_priv=highest",
-            "ask for the highest privilege in Open Session instead of the configured one",
-        ),
-        (
-            Q::NameAndPrivilege,
-            "name_only=off",
-            "look users up by name and privilege instead of by name alone",
-        ),
-        (
-            Q::PadUser16,
-            "pad_user16",
-            "fill the user name up to 16 bytes in RAKP 1 and all hashes",
-        ),
-        (
-            Q::UserField16,
-            "user_field16",
-            "send the user name in a field of 16 bytes",
-        ),
-        (
-            Q::Rakp2Trim1,
-            "rakp2_trim1",
-            "drop the last byte of RAKP 2's code, which is one byte too long",
-        ),
-        (
-            Q::Rakp4ByIntegrity,
-            "rakp4_by_integrity",
-            "check RAKP 4 with the integrity algorithm",
-        ),
-        (
-            Q::Rakp4Cleared,
-            "rakp4_cleared",
-            "ignore RAKP 4's check value with cipher suite 0",
-        ),
-        (
-            Q::ConstantsOfDigestLength,
-            "k_const=digest",
-            "derive K1 and K2 from constants of the digest's length instead of 20 bytes",
-        ),
-        (Q::Tag0, "tag0_ok", "take session set-up replies with tag 0"),
-        (Q::SessionId0, "sid0_ok", "take replies with session id 0"),
-        (
-            Q::NoChecksum,
-            "no_checksum",
-            "do not look at the checksums of replies",
-        ),
-        (
-            Q::PadCountWithoutTrailer,
-            "pad_count_icts",
-            "count the integrity pad without the trailer's last two bytes",
-        ),
-        (
-            Q::PerMessageForced,
-            "permsg=force",
-            "authenticate every IPMI 1.5 packet",
-        ),
-        (
-            Q::SequenceSwapped,
-            "seq_swap",
-            "swap the bytes of the sequence numbers in received IPMI 1.5 packets",
-        ),
-        (
-            Q::NoCloseAfterReset,
-            "no_close_after_reset",
-            "send no Close Session after a reset or cycle",
-        ),
-        (
-            Q::Role4InRakp3,
-            "role4_in_rakp3",
-            "make RAKP 3's code with the low four bits of the role",
-        ),
-        (
-            Q::Role4InHashes,
-            "role4_in_hashes",
-            "make RAKP 2's code and the session key with the low four bits of the role",
-        ),
-        (
-            Q::IntegrityKeySik,
-            "integ_key=sik",
-            "use the session integrity key in place of K1",
-        ),
-        (
-            Q::Password16WithMd5,
-            "password16_md5",
-            "cut passwords to 16 bytes with HMAC-MD5",
-        ),
-        (
-            Q::IgnoreCapabilities,
-            "ignore_authcap",
-            "do not believe Get Channel Authentication Capabilities",
-        ),
-        (
-            Q::NoCapabilities,
-            "no_authcap",
-            "do not ask for channel authentication capabilities",
-        ),
-        (
-            Q::NoSetPrivilege,
-            "no_set_privilege",
-            "do not set the session's privilege level",
-        ),
-        (
-            Q::NoCodeCheck,
-            "no_authcode_check",
-            "do not verify the codes of IPMI 1.5 replies",
-        ),
-        (
-            Q::UnencryptedReplies,
-            "unencrypted_ok",
-            "take authenticated replies that are not encrypted",
-        ),
-        (
-            Q::OemAuth,
-            "oem_auth",
-            "use the OEM authentication type in IPMI 1.5, with the password as the code",
-        ),
-        (
-            Q::SupermicroAuth,
-            "supermicro_auth",
-            "use Supermicro's OEM authentication in IPMI 1.5",
-        ),
-        (
-            Q::IntegrityKeyPassword,
-            "integ_key=password",
-            "use the password in place of K1 with HMAC-MD5-128 (ipmi_sim)",
-        ),
-        (
-            Q::DummyPackets,
-            "dummy_packets",
-            "send ten bytes that mean nothing after each packet",
-        ),
-    ]
-};
+quirks! {
+    OpenPrivilegeHighest = "open_priv=highest":
+        "ask for the highest privilege in Open Session instead of the configured one"
+    NameAndPrivilege = "name_only=off":
+        "look users up by name and privilege instead of by name alone"
+    // The length byte says 16, too.
+    PadUser16 = "pad_user16": "fill the user name up to 16 bytes in RAKP 1 and all hashes"
+    // Its length byte is that of the name.
+    UserField16 = "user_field16": "send the user name in a field of 16 bytes"
+    Rakp2Trim1 = "rakp2_trim1": "drop the last byte of RAKP 2's code, which is one byte too long"
+    Rakp4ByIntegrity = "rakp4_by_integrity": "check RAKP 4 with the integrity algorithm"
+    Rakp4Cleared = "rakp4_cleared": "ignore RAKP 4's check value with cipher suite 0"
+    ConstantsOfDigestLength = "k_const=digest":
+        "derive K1 and K2 from constants of the digest's length instead of 20 bytes"
+    // Replies that are no errors: those of errors may have it.
+    Tag0 = "tag0_ok": "take session set-up replies with tag 0"
+    SessionId0 = "sid0_ok": "take replies with session id 0"
+    NoChecksum = "no_checksum": "do not look at the checksums of replies"
+    PadCountWithoutTrailer = "pad_count_icts":
+        "count the integrity pad without the trailer's last two bytes"
+    PerMessageForced = "permsg=force": "authenticate every IPMI 1.5 packet"
+    SequenceSwapped = "seq_swap":
+        "swap the bytes of the sequence numbers in received IPMI 1.5 packets"
+    NoCloseAfterReset = "no_close_after_reset": "send no Close Session after a reset or cycle"
+    Role4InRakp3 = "role4_in_rakp3": "make RAKP 3's code with the low four bits of the role"
+    Role4InHashes = "role4_in_hashes":
+        "make RAKP 2's code and the session key with the low four bits of the role"
+    IntegrityKeySik = "integ_key=sik": "use the session integrity key in place of K1"
+    Password16WithMd5 = "password16_md5": "cut passwords to 16 bytes with HMAC-MD5"
+    IgnoreCapabilities = "ignore_authcap": "do not believe Get Channel Authentication Capabilities"
+    NoCapabilities = "no_authcap": "do not ask for channel authentication capabilities"
+    NoSetPrivilege = "no_set_privilege": "do not set the session's privilege level"
+    NoCodeCheck = "no_authcode_check": "do not verify the codes of IPMI 1.5 replies"
+    UnencryptedReplies = "unencrypted_ok": "take authenticated replies that are not encrypted"
+    OemAuth = "oem_auth":
+        "use the OEM authentication type in IPMI 1.5, with the password as the code"
+    // Activate Session carries a zero challenge, and the code is MD5(challenge XOR MD5(password)).
+    SupermicroAuth = "supermicro_auth": "use Supermicro's OEM authentication in IPMI 1.5"
+    IntegrityKeyPassword = "integ_key=password":
+        "use the password in place of K1 with HMAC-MD5-128 (ipmi_sim)"
+    DummyPackets = "dummy_packets": "send ten bytes that mean nothing after each packet"
+}
 
 /// Presets: name, where the name is from, quirks, what it is for. An empty list is accepted and
 /// changes nothing of ours.
@@ -395,10 +252,7 @@ impl Quirk {
     }
 
     fn row(self) -> &'static (Self, &'static str, &'static str) {
-        TABLE
-            .iter()
-            .find(|(quirk, _, _)| *quirk == self)
-            .expect("the table has every quirk, which a test checks")
+        &TABLE[self as usize]
     }
 
     /// Its name in configuration files.
@@ -526,12 +380,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_quirk_is_in_the_table_in_the_order_of_its_bit_and_parses_by_its_name() {
-        for (at, quirk) in Quirk::all().enumerate() {
-            assert_eq!(quirk as usize, at);
+    fn every_quirk_parses_by_its_name_and_has_a_bit_of_its_own() {
+        for quirk in Quirk::all() {
             assert_eq!(quirk.name().parse(), Ok(Quirks::NONE.with(quirk)));
         }
-        assert_eq!(Quirk::DummyPackets as usize + 1, TABLE.len());
+        assert_eq!(Quirks::from_iter(Quirk::all()).iter().count(), TABLE.len());
     }
 
     #[test]
