@@ -1,7 +1,7 @@
 //! What a failed attempt to reach a BMC means for the next ones: a dead BMC answers at once for a
 //! while, and failed log-ins are counted before the BMC counts them (design, rule 10).
 
-use super::settings::{LOCKED_REST, SESSIONS_FULL_REST};
+use super::settings::{Care, LOCKED_REST, SESSIONS_FULL_REST};
 use crate::model::{Trouble, counted};
 use crate::time::Instant;
 use std::time::Duration;
@@ -27,9 +27,26 @@ pub(super) struct Breaker {
     found_full: u32,
     /// How often in a row it was found silent while an operation ran.
     found_silent: u32,
-    login_limit: u32,
-    login_hold: Duration,
+    limits: Limits,
+}
+
+/// What of the care for a BMC its breaker goes by: a breaker with others begins anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Limits {
+    log_ins: u32,
+    hold: Duration,
     retry: Duration,
+}
+
+impl Limits {
+    pub(super) fn of(care: &Care) -> Self {
+        Self {
+            // With none allowed nobody could ever log in.
+            log_ins: care.auth_failures.max(1),
+            hold: care.auth_hold,
+            retry: care.breaker_retry,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -45,17 +62,14 @@ enum State {
 }
 
 impl Breaker {
-    pub(super) fn new(login_limit: u32, login_hold: Duration, retry: Duration) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             state: State::Closed,
             failed_logins: 0,
             refused: None,
             found_full: 0,
             found_silent: 0,
-            // With none allowed nobody could ever log in.
-            login_limit: login_limit.max(1),
-            login_hold,
-            retry,
+            limits,
         }
     }
 
@@ -65,9 +79,9 @@ impl Breaker {
         let Some(known) = known else { return self };
         self.failed_logins = known.count;
         // Our clock begins with this life, so that the hold begins anew.
-        if known.count >= self.login_limit {
+        if known.count >= self.limits.log_ins {
             self.state = State::Open {
-                until: now + self.login_hold,
+                until: now + self.limits.hold,
                 trouble: known.trouble,
                 text: known.text.clone(),
             };
@@ -112,7 +126,7 @@ impl Breaker {
             return None;
         };
         // Where no more are allowed, the hold is what people have to know.
-        let held = trouble.is_log_in() && self.failed_logins >= self.login_limit;
+        let held = trouble.is_log_in() && self.failed_logins >= self.limits.log_ins;
         let trouble = if held { Trouble::Held } else { *trouble };
         let left = (*until - now).as_secs_f64().ceil();
         (now < *until).then_some((trouble, text, left))
@@ -153,12 +167,12 @@ impl Breaker {
         let (rest, text) = match trouble {
             Trouble::WrongPassword | Trouble::UnknownUser | Trouble::NoPrivilege => {
                 self.failed_logins += 1;
-                let (rest, text) = if self.failed_logins < self.login_limit {
+                let (rest, text) = if self.failed_logins < self.limits.log_ins {
                     // One more log-in is allowed, and it may come at once.
                     (Duration::ZERO, text.to_owned())
                 } else {
                     let refused = counted(self.failed_logins as usize, "log-in");
-                    (self.login_hold, format!("{text} ({refused} refused)"))
+                    (self.limits.hold, format!("{text} ({refused} refused)"))
                 };
                 self.refused = Some(LogIns {
                     count: self.failed_logins,
@@ -179,7 +193,7 @@ impl Breaker {
             {
                 let rest = FIRST_SILENT_REST * 2u32.pow(self.found_silent.min(8));
                 self.found_silent += 1;
-                (rest.min(self.retry), text.to_owned())
+                (rest.min(self.limits.retry), text.to_owned())
             }
             Trouble::Locked => (LOCKED_REST, text.to_owned()),
             Trouble::Silent
@@ -193,7 +207,7 @@ impl Breaker {
             | Trouble::BreakerOpen
             | Trouble::WrongBmc
             // Named one by one, so that the rest after a new trouble has to be decided here.
-            | Trouble::Withdrawn => (self.retry, text.to_owned()),
+            | Trouble::Withdrawn => (self.limits.retry, text.to_owned()),
         };
         self.state = State::Open {
             until: now + rest,
@@ -225,7 +239,7 @@ impl Breaker {
     /// What may have been a wrong password or a bad network: counted as a failed log-in, and taken
     /// for one where no more of these are allowed.
     pub(super) fn doubtful(&mut self) -> Trouble {
-        if self.failed_logins + 1 < self.login_limit {
+        if self.failed_logins + 1 < self.limits.log_ins {
             self.failed_logins += 1;
             self.refused = Some(LogIns {
                 count: self.failed_logins,
@@ -267,7 +281,11 @@ mod tests {
     }
 
     fn breaker() -> Breaker {
-        Breaker::new(2, Duration::from_secs(600), Duration::from_secs(30))
+        Breaker::new(Limits {
+            log_ins: 2,
+            hold: Duration::from_secs(600),
+            retry: Duration::from_secs(30),
+        })
     }
 
     #[test]

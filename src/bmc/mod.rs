@@ -34,8 +34,8 @@ use crate::model::{Chassis, Delivery, Trouble};
 use crate::session::{self, Fifo, Need, RequestId, Session, Undeliverable, Way};
 use crate::time::Instant;
 use address::Resolution;
-use breaker::Breaker;
 pub use breaker::LogIns;
+use breaker::{Breaker, Limits};
 use doubt::Doubt;
 use inquiry::Inquiry;
 pub use knowledge::{Knowledge, Listed, RefusedLogIns};
@@ -179,12 +179,8 @@ impl Bmc {
                 now,
             ),
             log_in_at: None,
-            breaker: Breaker::new(
-                settings.care.auth_failures,
-                settings.care.auth_hold,
-                settings.care.breaker_retry,
-            )
-            .recalled(log_ins_of(&settings, &knowledge), now),
+            breaker: Breaker::new(Limits::of(&settings.care))
+                .recalled(log_ins_of(&settings, &knowledge), now),
             wanted: false,
             used_at: now,
             keepalive_after: settings.care.keepalive,
@@ -281,18 +277,11 @@ impl Bmc {
         let moved = (&settings.host, settings.port) != (&old.host, old.port);
         // Another address may be another BMC, which has counted none of our refused log-ins.
         let other_login = moved || settings.login != old.login;
-        let limits = |of: &Settings| {
-            let care = &of.care;
-            (care.auth_failures, care.auth_hold, care.breaker_retry)
-        };
+        let limits = Limits::of(&settings.care);
         // What else changed is no reason for another log-in with a password that was refused (rule
         // 10).
-        if other_login || limits(&settings) != limits(old) {
-            self.breaker = Breaker::new(
-                settings.care.auth_failures,
-                settings.care.auth_hold,
-                settings.care.breaker_retry,
-            );
+        if other_login || limits != Limits::of(&old.care) {
+            self.breaker = Breaker::new(limits);
             self.learn().log_ins = None;
         }
         if moved {

@@ -24,28 +24,27 @@ pub(super) fn keepalive() -> Request {
 }
 
 pub(super) fn parts(order: &Order) -> Vec<Part> {
-    let control = |what| control(order, &what);
     match order {
-        Order::ReadPower => read(&get_chassis_status::Request),
-        Order::PowerOn => control(chassis_control::Request::PowerUp),
-        Order::PowerOff => control(chassis_control::Request::PowerDown),
-        Order::SoftOff => control(chassis_control::Request::SoftShutdown),
-        Order::Cycle => control(chassis_control::Request::PowerCycle),
-        Order::Reset => control(chassis_control::Request::HardReset),
-        Order::Nmi => control(chassis_control::Request::DiagnosticInterrupt),
-        Order::ReadRestartCause => read(&get_system_restart_cause::Request),
-        Order::ReadEventLogInfo => read(&get_sel_info::Request),
-        Order::ReadEventLogEntry(record) => read(&get_sel_entry::Request::whole(*record)),
-        Order::Identify(duration) => read(&identify(*duration)),
-        Order::ReadBootDevice => read(&BOOT_FLAGS),
+        Order::ReadPower => single(order, &get_chassis_status::Request),
+        Order::PowerOn => single(order, &chassis_control::Request::PowerUp),
+        Order::PowerOff => single(order, &chassis_control::Request::PowerDown),
+        Order::SoftOff => single(order, &chassis_control::Request::SoftShutdown),
+        Order::Cycle => single(order, &chassis_control::Request::PowerCycle),
+        Order::Reset => single(order, &chassis_control::Request::HardReset),
+        Order::Nmi => single(order, &chassis_control::Request::DiagnosticInterrupt),
+        Order::ReadRestartCause => single(order, &get_system_restart_cause::Request),
+        Order::ReadEventLogInfo => single(order, &get_sel_info::Request),
+        Order::ReadEventLogEntry(record) => single(order, &get_sel_entry::Request::whole(*record)),
+        Order::Identify(duration) => single(order, &identify(*duration)),
+        Order::ReadBootDevice => single(order, &BOOT_FLAGS),
         Order::SetBootDevice {
             device,
             persistent,
             uefi,
         } => set_boot_device(*device, *persistent, *uefi),
-        Order::ReadIdentity => read(&get_device_id::Request),
-        Order::ReadPowerUse => read(&get_dcmi_power_reading::Request),
-        Order::ReadAcpiState => read(&get_acpi_power_state::Request),
+        Order::ReadIdentity => single(order, &get_device_id::Request),
+        Order::ReadPowerUse => single(order, &get_dcmi_power_reading::Request),
+        Order::ReadAcpiState => single(order, &get_acpi_power_state::Request),
         // The machine's GUID, or the BMC's own where it does not know the machine's.
         Order::ReadGuid => vec![
             optional(command(&get_system_guid::Request)),
@@ -63,12 +62,12 @@ pub(super) fn parts(order: &Order) -> Vec<Part> {
             )))),
             part(command(&get_chassis_status::Request)),
         ],
-        Order::ReadSessions => read(&get_session_info::Request::Current),
+        Order::ReadSessions => single(order, &get_session_info::Request::Current),
         Order::ReadEventLog(_) | Order::ClearEventLog => {
             unreachable!("these have commands of their own: `event_log`")
         }
-        Order::ResetBmc { cold: true } => once(&cold_reset::Request),
-        Order::ResetBmc { cold: false } => once(&warm_reset::Request),
+        Order::ResetBmc { cold: true } => single(order, &cold_reset::Request),
+        Order::ResetBmc { cold: false } => single(order, &warm_reset::Request),
         Order::Raw {
             net_fn,
             lun,
@@ -79,13 +78,14 @@ pub(super) fn parts(order: &Order) -> Vec<Part> {
     }
 }
 
-fn control(order: &Order, what: &chassis_control::Request) -> Vec<Part> {
+/// An order of one command, which is sent again, or not, as the order says.
+fn single<C: Command>(order: &Order, command: &C) -> Vec<Part> {
     let (resend, patience) = match order.repeat() {
         Repeat::Harmless => (Resend::Allowed, READ_PATIENCE),
         // One datagram, ever: then the machine is looked at.
         Repeat::AfterLook | Repeat::Never => (Resend::Never, PULSE_PATIENCE),
     };
-    vec![part(Request::of(what, resend, patience))]
+    vec![part(Request::of(command, resend, patience))]
 }
 
 fn raw(net_fn: u8, lun: u8, command: u8, data: &[u8], route: Route) -> Request {
@@ -121,15 +121,6 @@ fn otherwise(request: Request) -> Part {
         request,
         need: Need::Otherwise,
     }
-}
-
-fn read<C: Command>(command: &C) -> Vec<Part> {
-    vec![part(Request::of(command, Resend::Allowed, READ_PATIENCE))]
-}
-
-/// One datagram, ever.
-fn once<C: Command>(command: &C) -> Vec<Part> {
-    vec![part(Request::of(command, Resend::Never, PULSE_PATIENCE))]
 }
 
 fn bridge(route: Route) -> Bridge {
