@@ -236,7 +236,7 @@ impl Gate {
 
     /// A datagram of a power-on is to leave: the first one comes back where it has to wait for its
     /// turn. A later copy takes the place of the one before it: only one of them leaves.
-    pub(super) fn pass(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
+    pub(super) fn try_transmit(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
         // A copy draws no current of its own: only the first datagram keeps its distance.
         if self.passed == outgoing.order {
             return Some(outgoing);
@@ -339,10 +339,13 @@ mod tests {
     #[test]
     fn the_first_datagrams_of_two_power_ons_leave_apart_and_copies_follow_freely() {
         let mut gate = gate(4);
-        assert!(gate.pass(outgoing(1, 0), at(10).now).is_some());
-        assert!(gate.pass(outgoing(1, 1), at(10).now).is_some(), "a copy");
-        assert!(gate.pass(outgoing(2, 0), at(11).now).is_none());
-        assert!(gate.pass(outgoing(2, 1), at(12).now).is_none());
+        assert!(gate.try_transmit(outgoing(1, 0), at(10).now).is_some());
+        assert!(
+            gate.try_transmit(outgoing(1, 1), at(10).now).is_some(),
+            "a copy"
+        );
+        assert!(gate.try_transmit(outgoing(2, 0), at(11).now).is_none());
+        assert!(gate.try_transmit(outgoing(2, 1), at(12).now).is_none());
         assert!(gate.next_held(at(13).now).is_none());
         let held = gate.next_held(at(14).now).expect("its turn has come");
         assert_eq!(held.datagram, [1], "the later copy, and only that");
@@ -352,8 +355,8 @@ mod tests {
     #[test]
     fn what_is_held_of_an_order_that_is_not_wanted_any_more_never_leaves() {
         let mut gate = gate(4);
-        gate.pass(outgoing(1, 0), at(10).now);
-        gate.pass(outgoing(2, 0), at(10).now);
+        gate.try_transmit(outgoing(1, 0), at(10).now);
+        gate.try_transmit(outgoing(2, 0), at(10).now);
         gate.forget(OrderId(2));
         assert!(gate.next_held(at(20).now).is_none());
         assert_eq!(gate.next(), None);

@@ -186,13 +186,13 @@ impl Ledger {
 
     /// Enters an order; it has not been handed to anybody.
     pub(super) fn enter(&mut self, node: NodeId, owner: Owner, order: Order) -> OrderId {
-        let id = self.take_id();
+        let id = self.next_id();
         self.enter_as(id, node, owner, order, false);
         id
     }
 
-    /// Under the number that was taken for it. Where it leads, an order that changes power may
-    /// follow as soon as its task knows what this one brings.
+    /// Under the next number, or one that was taken for it before. Where it leads, an order that
+    /// changes power may follow as soon as its task knows what this one brings.
     pub(super) fn enter_as(
         &mut self,
         id: OrderId,
@@ -201,6 +201,7 @@ impl Ledger {
         order: Order,
         leads: bool,
     ) {
+        self.skip_past(id);
         let stage = if order.acts() {
             Stage::Unwritten
         } else {

@@ -57,183 +57,163 @@ pub(super) fn count_places(tasks: &mut Tasks, ledger: &Ledger, gate: &mut Gate) 
     gate.full = tasks.inrushes(ledger) >= gate.places;
 }
 
-/// Whether an order that draws inrush current goes now; else it waits for its turn, and its task's
-/// patience with it.
-pub(super) fn has_turn(
-    id: TaskId,
-    order: OrderId,
-    tasks: &mut Tasks,
-    ledger: &Ledger,
-    gate: &mut Gate,
-    now: Instant,
-) -> bool {
-    count_places(tasks, ledger, gate);
-    let Some(task) = tasks.get_mut(id) else {
-        return false;
-    };
-    let goes = gate.take_turn(task.turn(), order, now);
-    if !goes {
-        task.sequence.await_turn(true, now);
-    }
-    goes
+/// Orders of tasks on their way to being written down, and what they touch there.
+pub(super) struct Orders<'a> {
+    pub(super) inventory: &'a mut Inventory,
+    pub(super) tasks: &'a mut Tasks,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) gate: &'a mut Gate,
+    pub(super) at: Moment,
 }
 
-/// An order of a task that changes something is written down, or waits for what has to come first.
-pub(super) fn set_out(
-    order: OrderId,
-    inventory: &mut Inventory,
-    tasks: &mut Tasks,
-    ledger: &mut Ledger,
-    gate: &mut Gate,
-    at: Moment,
-) {
-    if stands_apart(order, tasks, ledger, gate, at.now) {
-        go(order, inventory, tasks, ledger, gate, at);
+impl Orders<'_> {
+    /// An order that changes something is written down, or waits for what has to come first.
+    pub(super) fn set_out(&mut self, order: OrderId) {
+        if self.stands_apart(order) {
+            self.go(order);
+        }
     }
-}
 
-/// The same, where it need not wait for its batch. Whether it is written down.
-fn go(
-    order: OrderId,
-    inventory: &mut Inventory,
-    tasks: &mut Tasks,
-    ledger: &mut Ledger,
-    gate: &mut Gate,
-    at: Moment,
-) -> bool {
-    let open = ledger.get(order);
-    let Some((id, open)) = open.and_then(|open| Some((open.owner.task()?, open))) else {
-        return false;
-    };
-    let inrush = open.order.draws_inrush();
-    if !inrush && !gate.permission.holds(at.now) {
-        keep(id, order, tasks, gate, at.now);
-        return false;
+    /// Orders that waited for the permit or for their turn are written down, as many as may go.
+    pub(super) fn give_turns(&mut self) {
+        let (still, now) = (self.gate.is_still(), self.at.now);
+        while !still && let Some((batch, order)) = self.gate.next_apart(now) {
+            self.has_its_turn(batch, order);
+            let node = self.node_of(order);
+            if self.go(order) {
+                self.set_timer(node);
+            }
+        }
+        while !still && let Some(order) = self.gate.permission.next_kept(now) {
+            let node = self.node_of(order);
+            if self.write_ahead(order) {
+                self.set_timer(node);
+            }
+        }
+        self.count_places();
+        while !still && let Some(order) = self.gate.next_turn(now) {
+            let node = self.node_of(order);
+            // An order that was taken back in between leaves its turn to the next one.
+            if self.write_ahead(order) {
+                self.gate.turn_taken(now);
+                self.set_timer(node);
+            }
+            self.count_places();
+        }
     }
-    let goes = !inrush || has_turn(id, order, tasks, ledger, gate, at.now);
-    goes && write_ahead(order, inventory, tasks, ledger, at)
-}
 
-/// Whether an order need not wait for the stagger of its batch. The first one that changes the
-/// power of a node takes the node's turn there; else it waits, and its task's patience with it.
-fn stands_apart(
-    order: OrderId,
-    tasks: &mut Tasks,
-    ledger: &Ledger,
-    gate: &mut Gate,
-    now: Instant,
-) -> bool {
-    let open = ledger.get(order).filter(|open| open.order.changes_power());
-    let Some(id) = open.and_then(|open| open.owner.task()) else {
-        return true;
-    };
-    let waits = |task: &Task| !task.had_turn && task.state() == TaskState::Running;
-    let task = tasks.get(id).filter(|task| waits(task));
-    let Some(batch) = task.and_then(|task| task.identity.batch) else {
-        return true;
-    };
-    let from = tasks.batch(batch).and_then(Batch::next_turn);
-    let goes = gate.stands_apart(batch, order, from, now);
-    match tasks.get_mut(id) {
-        Some(task) if !goes => task.sequence.await_turn(true, now),
-        _ => has_its_turn(batch, order, tasks, ledger, gate, now),
+    fn count_places(&mut self) {
+        count_places(self.tasks, self.ledger, self.gate);
     }
-    goes
-}
 
-/// The first order of a node of the batch goes, and the next node's waits for the stagger.
-fn has_its_turn(
-    batch: BatchId,
-    order: OrderId,
-    tasks: &mut Tasks,
-    ledger: &Ledger,
-    gate: &mut Gate,
-    now: Instant,
-) {
-    let task = ledger.get(order).and_then(|open| open.owner.task());
-    if let Some(task) = task.and_then(|task| tasks.get_mut(task)) {
-        task.had_turn = true;
+    fn node_of(&self, order: OrderId) -> Option<NodeId> {
+        self.ledger.get(order).map(|open| open.node)
     }
-    if let Some(of) = tasks.batch_mut(batch) {
-        of.had_turn(now);
-        gate.keep_apart(batch, of.next_turn());
-    }
-}
 
-/// An order that changes something waits until the permit holds, and its task's patience with it.
-pub(super) fn keep(id: TaskId, order: OrderId, tasks: &mut Tasks, gate: &mut Gate, now: Instant) {
-    gate.permission.keep(order);
-    if let Some(task) = tasks.get_mut(id) {
-        task.sequence.await_turn(true, now);
+    fn set_timer(&mut self, node: Option<NodeId>) {
+        if let Some(node) = node {
+            set_timer(node, self.inventory, self.tasks);
+        }
     }
-}
 
-/// Orders that waited for the permit or for their turn are written down, as many as may go.
-pub(super) fn give_turns(
-    inventory: &mut Inventory,
-    tasks: &mut Tasks,
-    ledger: &mut Ledger,
-    gate: &mut Gate,
-    at: Moment,
-) {
-    let still = gate.is_still();
-    while !still && let Some((batch, order)) = gate.next_apart(at.now) {
-        has_its_turn(batch, order, tasks, ledger, gate, at.now);
-        let node = ledger.get(order).map(|open| open.node);
-        if go(order, inventory, tasks, ledger, gate, at)
-            && let Some(node) = node
+    /// The same as [`set_out`](Self::set_out), where it need not wait for its batch. Whether it is
+    /// written down.
+    fn go(&mut self, order: OrderId) -> bool {
+        let open = self.ledger.get(order);
+        let Some((id, open)) = open.and_then(|open| Some((open.owner.task()?, open))) else {
+            return false;
+        };
+        let inrush = open.order.draws_inrush();
+        if !inrush && !self.gate.permission.holds(self.at.now) {
+            self.keep(id, order);
+            return false;
+        }
+        (!inrush || self.has_turn(id, order)) && self.write_ahead(order)
+    }
+
+    /// Whether an order that draws inrush current goes now; else it waits for its turn, and its
+    /// task's patience with it.
+    fn has_turn(&mut self, id: TaskId, order: OrderId) -> bool {
+        self.count_places();
+        let Some(task) = self.tasks.get_mut(id) else {
+            return false;
+        };
+        let goes = self.gate.take_turn(task.turn(), order, self.at.now);
+        if !goes {
+            task.sequence.await_turn(true, self.at.now);
+        }
+        goes
+    }
+
+    /// Whether an order need not wait for the stagger of its batch. The first one that changes the
+    /// power of a node takes the node's turn there; else it waits, and its task's patience with it.
+    fn stands_apart(&mut self, order: OrderId) -> bool {
+        let now = self.at.now;
+        let open = self.ledger.get(order);
+        let open = open.filter(|open| open.order.changes_power());
+        let Some(id) = open.and_then(|open| open.owner.task()) else {
+            return true;
+        };
+        let waits = |task: &Task| !task.had_turn && task.state() == TaskState::Running;
+        let task = self.tasks.get(id).filter(|task| waits(task));
+        let Some(batch) = task.and_then(|task| task.identity.batch) else {
+            return true;
+        };
+        let from = self.tasks.batch(batch).and_then(Batch::next_turn);
+        let goes = self.gate.stands_apart(batch, order, from, now);
+        match self.tasks.get_mut(id) {
+            Some(task) if !goes => task.sequence.await_turn(true, now),
+            _ => self.has_its_turn(batch, order),
+        }
+        goes
+    }
+
+    /// The first order of a node of the batch goes, and the next node's waits for the stagger.
+    fn has_its_turn(&mut self, batch: BatchId, order: OrderId) {
+        let task = self.ledger.get(order).and_then(|open| open.owner.task());
+        if let Some(task) = task.and_then(|task| self.tasks.get_mut(task)) {
+            task.had_turn = true;
+        }
+        if let Some(of) = self.tasks.batch_mut(batch) {
+            of.had_turn(self.at.now);
+            self.gate.keep_apart(batch, of.next_turn());
+        }
+    }
+
+    /// An order that changes something waits until the permit holds, and its task's patience with
+    /// it.
+    fn keep(&mut self, id: TaskId, order: OrderId) {
+        self.gate.permission.keep(order);
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.sequence.await_turn(true, self.at.now);
+        }
+    }
+
+    /// Writes the order of a task down; it leaves when that is durable. Whether it was one that
+    /// waited for that.
+    fn write_ahead(&mut self, order: OrderId) -> bool {
+        let at = self.at;
+        let Some(open) = self.ledger.get(order) else {
+            return false;
+        };
+        let (Some(task), node) = (open.owner.task(), open.node) else {
+            return false;
+        };
+        // Put down before it leaves, so that nmi_min_interval holds over a crash as well.
+        if open.order == Order::Nmi
+            && let Some(node) = self.inventory.get_mut(node)
         {
-            set_timer(node, inventory, tasks);
+            node.note_nmi(at);
+            node.save(self.ledger);
         }
-    }
-    while !still && let Some(order) = gate.permission.next_kept(at.now) {
-        let node = ledger.get(order).map(|open| open.node);
-        if write_ahead(order, inventory, tasks, ledger, at)
-            && let Some(node) = node
-        {
-            set_timer(node, inventory, tasks);
+        if let Some(task) = self.tasks.get_mut(task) {
+            // Its turn has come: from here on the task's patience runs.
+            task.sequence.await_turn(false, at.now);
         }
+        let tasks = &mut *self.tasks;
+        self.ledger
+            .write_ahead(order, |ledger| tasks.save(task, ledger, at))
     }
-    count_places(tasks, ledger, gate);
-    while !still && let Some(order) = gate.next_turn(at.now) {
-        let node = ledger.get(order).map(|open| open.node);
-        // An order that was taken back in between leaves its turn to the next one.
-        if write_ahead(order, inventory, tasks, ledger, at) {
-            gate.turn_taken(at.now);
-            node.into_iter()
-                .for_each(|node| set_timer(node, inventory, tasks));
-        }
-        count_places(tasks, ledger, gate);
-    }
-}
-
-/// Writes the order of a task down; it leaves when that is durable. Whether it was one that waited
-/// for that.
-pub(super) fn write_ahead(
-    order: OrderId,
-    inventory: &mut Inventory,
-    tasks: &mut Tasks,
-    ledger: &mut Ledger,
-    at: Moment,
-) -> bool {
-    let Some(open) = ledger.get(order) else {
-        return false;
-    };
-    let (Some(task), node) = (open.owner.task(), open.node) else {
-        return false;
-    };
-    // Put down before it leaves, so that nmi_min_interval holds over a crash as well.
-    if open.order == Order::Nmi
-        && let Some(node) = inventory.get_mut(node)
-    {
-        node.note_nmi(at);
-        node.save(ledger);
-    }
-    if let Some(task) = tasks.get_mut(task) {
-        // Its turn has come: from here on the task's patience runs.
-        task.sequence.await_turn(false, at.now);
-    }
-    ledger.write_ahead(order, |ledger| tasks.save(task, ledger, at))
 }
 
 /// The node's timer is the earliest of its BMC's, its task's and its own.
@@ -265,7 +245,7 @@ pub(super) fn withdrawn(delivery: Delivery, text: &str) -> Report {
 
 /// A datagram of a BMC's room goes to the network: one that changes something while the permit
 /// holds, and a power-on's first one not too soon after that of another. Whether it goes now.
-pub(super) fn pass(
+pub(super) fn transmit(
     outgoing: Outgoing,
     gate: &mut Gate,
     ledger: &mut Ledger,
@@ -276,20 +256,20 @@ pub(super) fn pass(
     let open = outgoing.order.and_then(|order| ledger.get(order));
     let inrush = open.is_some_and(|open| open.owner.task().is_some() && open.order.draws_inrush());
     // The permit comes first: a datagram that it keeps takes no turn among the power-ons.
-    let outgoing = gate.permission.pass(outgoing, now);
+    let outgoing = gate.permission.try_transmit(outgoing, now);
     let outgoing = match inrush {
-        true => outgoing.and_then(|outgoing| gate.pass(outgoing, now)),
+        true => outgoing.and_then(|outgoing| gate.try_transmit(outgoing, now)),
         false => outgoing,
     };
     let goes = outgoing.is_some();
     if let Some(outgoing) = outgoing {
-        leave(outgoing, ledger, tasks, outbox, now);
+        send(outgoing, ledger, tasks, outbox, now);
     }
     goes
 }
 
 /// Nothing holds the datagram back any more, and its task knows that its order is out.
-pub(super) fn leave(
+pub(super) fn send(
     outgoing: Outgoing,
     ledger: &mut Ledger,
     tasks: &mut Tasks,

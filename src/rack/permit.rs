@@ -152,7 +152,7 @@ impl Permission {
 
     /// A datagram is to leave: it comes back where it has to wait, and then takes the place of an
     /// earlier copy.
-    pub(super) fn pass(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
+    pub(super) fn try_transmit(&mut self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
         if !self.keeps(&outgoing, now) {
             return Some(outgoing);
         }
@@ -252,7 +252,11 @@ mod tests {
     fn a_rack_with_one_host_needs_no_permit() {
         let mut permission = Permission::new(None, at(1).now);
         assert!(permission.holds(at(9999).now));
-        assert!(permission.pass(changing(1, 0), at(9999).now).is_some());
+        assert!(
+            permission
+                .try_transmit(changing(1, 0), at(9999).now)
+                .is_some()
+        );
         assert_eq!((permission.next(), permission.why(at(1).now)), (None, None));
         permission.renew(at(0).now, at(1).now);
         assert!(permission.holds(at(9999).now));
@@ -263,8 +267,8 @@ mod tests {
         let mut permission = permission(10, 17, 8);
         assert_eq!(permission.next(), Some(at(10).now));
         permission.keep(OrderId(1));
-        assert!(permission.pass(changing(2, 0), at(9).now).is_none());
-        assert!(permission.pass(outgoing(3, 0), at(9).now).is_some());
+        assert!(permission.try_transmit(changing(2, 0), at(9).now).is_none());
+        assert!(permission.try_transmit(outgoing(3, 0), at(9).now).is_some());
         assert_eq!(permission.next_kept(at(9).now), None);
         let why = permission.why(at(8).now).unwrap();
         assert_eq!(why, "the former owner's last packets (3 s)");
@@ -278,9 +282,9 @@ mod tests {
     fn nothing_leaves_when_it_is_over_and_the_last_copy_leaves_when_it_goes_on() {
         let mut permission = permission(0, 7, 0);
         assert!(permission.is_over(at(7).now));
-        assert!(permission.pass(changing(1, 0), at(7).now).is_none());
-        assert!(permission.pass(changing(1, 1), at(8).now).is_none());
-        assert!(permission.pass(changing(2, 2), at(8).now).is_none());
+        assert!(permission.try_transmit(changing(1, 0), at(7).now).is_none());
+        assert!(permission.try_transmit(changing(1, 1), at(8).now).is_none());
+        assert!(permission.try_transmit(changing(2, 2), at(8).now).is_none());
         assert!(!permission.wants_confirmation(at(8).now));
         let why = permission.why(at(8).now).unwrap();
         assert!(why.ends_with("(etcd silent for 8 s)"), "{why}");
@@ -294,9 +298,9 @@ mod tests {
     #[test]
     fn what_was_confirmed_a_while_ago_is_confirmed_anew_before_anything_leaves() {
         let mut permission = permission(0, 7, 0);
-        assert!(permission.pass(changing(1, 0), at(2).now).is_some());
+        assert!(permission.try_transmit(changing(1, 0), at(2).now).is_some());
         assert!(permission.holds(at(3).now), "it may be written down");
-        assert!(permission.pass(changing(1, 1), at(3).now).is_none());
+        assert!(permission.try_transmit(changing(1, 1), at(3).now).is_none());
         assert!(permission.wants_confirmation(at(3).now));
         permission.renew(at(10).now, at(3).now);
         assert!(!permission.wants_confirmation(at(3).now));

@@ -9,7 +9,7 @@ use super::clock::Moment;
 use super::inventory::{Inventory, NodeId};
 use super::ledger::{Open, Owner};
 use super::node::Node;
-use super::orders::{self, pass, withdrawn};
+use super::orders::{self, Orders, transmit, withdrawn};
 use super::reload::Change;
 use super::sweeps::Asker;
 use super::task::Task;
@@ -53,7 +53,7 @@ impl Rack {
             let (gate, ledger) = (&mut self.gate, &mut self.ledger);
             let (tasks, outbox) = (&mut self.tasks, &mut self.outbox);
             let shown = node.bmc.show(&outgoing);
-            if pass(outgoing, gate, ledger, tasks, outbox, at.now) {
+            if transmit(outgoing, gate, ledger, tasks, outbox, at.now) {
                 node.bmc.note_left(shown, at.now);
             }
         }
@@ -264,23 +264,31 @@ impl Rack {
                 break;
             };
             let leads = task.sequence.leads_to_change();
-            let order = put_down.unwrap_or_else(|| self.ledger.take_id());
             let owner = Owner::Task(id);
-            self.ledger.enter_as(order, node, owner, wanted, leads);
+            self.ledger.enter_as(number, node, owner, wanted, leads);
             if self.ledger.unwritten_of(id).is_none() {
                 // What only reads has nothing to be written ahead (rule 1).
-                self.submit(order, at);
+                self.submit(number, at);
             } else if put_down.is_some() && self.gate.permission.holds(at.now) {
                 // It is durable already, with the task (rule 1).
-                self.ledger.note_put_down(order);
-                self.submit(order, at);
+                self.ledger.note_put_down(number);
+                self.submit(number, at);
             } else {
-                let (inventory, tasks) = (&mut self.inventory, &mut self.tasks);
-                let (ledger, gate) = (&mut self.ledger, &mut self.gate);
-                orders::set_out(order, inventory, tasks, ledger, gate, at);
+                self.orders(at).set_out(number);
             }
         }
         self.note_milestone(id, at);
+    }
+
+    /// Orders of tasks, as they are written down.
+    pub(super) fn orders(&mut self, at: Moment) -> Orders<'_> {
+        Orders {
+            inventory: &mut self.inventory,
+            tasks: &mut self.tasks,
+            ledger: &mut self.ledger,
+            gate: &mut self.gate,
+            at,
+        }
     }
 
     /// Uses a control on a task. When this returns, what the control promises holds: after an

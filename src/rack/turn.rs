@@ -8,7 +8,7 @@ use super::call::Refused;
 use super::clock::Moment;
 use super::inventory::NodeId;
 use super::ledger::{Open, Owner, Parked, Reply};
-use super::orders::{self, leave, pass};
+use super::orders;
 use super::reports::node_and_task;
 use super::schedule::{self, Next};
 use super::sweeps::Asker;
@@ -46,13 +46,7 @@ impl Rack {
             .into_iter()
             .for_each(|outgoing| self.outbox.send(outgoing));
         self.let_out(at);
-        orders::give_turns(
-            &mut self.inventory,
-            &mut self.tasks,
-            &mut self.ledger,
-            &mut self.gate,
-            at,
-        );
+        self.orders(at).give_turns();
         self.let_begin(at);
         let keep = self.settings.history_keep;
         self.tasks.forget_surplus(keep, at, &mut self.ledger);
@@ -92,14 +86,14 @@ impl Rack {
             let (gate, ledger) = (&mut self.gate, &mut self.ledger);
             let (tasks, outbox) = (&mut self.tasks, &mut self.outbox);
             // The permit lets it out, but a power-on may still have to keep its distance (rule 11).
-            if pass(outgoing, gate, ledger, tasks, outbox, at.now) {
+            if orders::transmit(outgoing, gate, ledger, tasks, outbox, at.now) {
                 self.note_left(&left, at);
             }
         }
         while let Some(outgoing) = self.gate.next_held(at.now) {
             self.note_left(&outgoing, at);
             let (ledger, tasks) = (&mut self.ledger, &mut self.tasks);
-            leave(outgoing, ledger, tasks, &mut self.outbox, at.now);
+            orders::send(outgoing, ledger, tasks, &mut self.outbox, at.now);
         }
         self.gate.permission.look(at.now);
     }
