@@ -2,7 +2,9 @@
 
 use super::Sequence;
 use super::sequence::Age;
-use super::sequence::phase::{Aim, Phase, Question, Then};
+use super::sequence::phase::{
+    Aim, Phase, Question, RecordingEvidence, SoftWaiting, Switching, Then, Watching, Withdrawing,
+};
 use crate::model::Operation;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -73,46 +75,44 @@ impl Sequence {
             .saturating_add(settings.change_timeout);
         let after = match (&self.phase, self.operation()) {
             // A time that the request named runs on while a hold keeps the task (rule 6).
-            (Phase::Suspended { .. }, operation) if self.deadline().is_some() => {
+            (Phase::Suspended(_), operation) if self.deadline().is_some() => {
                 return Some(settings.longest(operation).saturating_sub(age.into()));
             }
-            (Phase::Ended(_) | Phase::Suspended { .. }, _) => return None,
-            (Phase::MinOffTime { .. }, _) => settings.change_timeout,
-            (Phase::Switching { leg, .. } | Phase::Watching { leg, .. }, operation) => {
-                match (&leg.aim, operation) {
-                    (Aim::OffThenOn, _) | (Aim::Escalated, Operation::SoftReboot) => switch_on,
-                    _ => Duration::ZERO,
-                }
-            }
+            (Phase::Ended(_) | Phase::Suspended(_), _) => return None,
+            (Phase::MinOffTime(_), _) => settings.change_timeout,
+            (
+                Phase::Switching(Switching { leg, .. }) | Phase::Watching(Watching { leg, .. }),
+                operation,
+            ) => match (&leg.aim, operation) {
+                (Aim::OffThenOn, _) | (Aim::Escalated, Operation::SoftReboot) => switch_on,
+                _ => Duration::ZERO,
+            },
             // Before the end of the whole: what the operation may take from its beginning.
             (
                 Phase::Queued
-                | Phase::Recording { .. }
-                | Phase::RecordingEvidence { .. }
-                | Phase::LastLook { .. },
+                | Phase::Recording(_)
+                | Phase::RecordingEvidence(_)
+                | Phase::LastLook(_),
                 operation,
             )
-            | (
-                Phase::SoftPressing { .. } | Phase::SoftWaiting { .. } | Phase::Pulsing { .. },
-                operation,
-            ) => {
+            | (Phase::SoftPressing(_) | Phase::SoftWaiting(_) | Phase::Pulsing(_), operation) => {
                 let run = age.since(Default::default());
                 return Some(settings.longest(operation).saturating_sub(run));
             }
             // The machine may go down at the last moment, and is then switched on again.
-            (Phase::AwaitingShutdown { .. }, _) => switch_on.saturating_add(settings.settle),
+            (Phase::AwaitingShutdown(_), _) => switch_on.saturating_add(settings.settle),
             (
-                Phase::Withdrawing {
+                Phase::Withdrawing(Withdrawing {
                     then: Then::Rollback { .. },
                     ..
-                },
+                }),
                 _,
             ) => return Some(settings.longest_rollback()),
             (
-                Phase::Observing { .. }
-                | Phase::NmiWatching { .. }
-                | Phase::Explaining { .. }
-                | Phase::Withdrawing { .. },
+                Phase::Observing(_)
+                | Phase::NmiWatching(_)
+                | Phase::Explaining(_)
+                | Phase::Withdrawing(_),
                 _,
             ) => Duration::ZERO,
         };
@@ -125,37 +125,39 @@ impl Sequence {
 fn words(phase: &Phase, operation: Operation) -> String {
     match phase {
         Phase::Queued => "queued".to_owned(),
-        Phase::Recording { .. } => "reading the power state".to_owned(),
-        Phase::SoftPressing { .. } => "asking the operating system to shut down".to_owned(),
-        Phase::SoftWaiting { seen: Some(_), .. } => "confirming that it is off".to_owned(),
-        Phase::SoftWaiting { .. } => "waiting for the operating system to shut down".to_owned(),
-        Phase::Switching { leg, .. } => match leg.aim {
+        Phase::Recording(_) => "reading the power state".to_owned(),
+        Phase::SoftPressing(_) => "asking the operating system to shut down".to_owned(),
+        Phase::SoftWaiting(SoftWaiting { seen: Some(_), .. }) => {
+            "confirming that it is off".to_owned()
+        }
+        Phase::SoftWaiting(_) => "waiting for the operating system to shut down".to_owned(),
+        Phase::Switching(Switching { leg, .. }) => match leg.aim {
             Aim::Return { .. } => format!("switching {} again", leg.to),
             Aim::Escalated => "switching off hard".to_owned(),
             Aim::Final | Aim::OffThenOn => format!("switching {}", leg.to),
         },
-        Phase::Watching {
+        Phase::Watching(Watching {
             leg, seen: Some(_), ..
-        } => format!("confirming that it is {}", leg.to),
-        Phase::Watching { leg, .. } => format!("waiting until it is {}", leg.to),
-        Phase::MinOffTime { .. } => "waiting for the minimum off time".to_owned(),
-        Phase::RecordingEvidence {
+        }) => format!("confirming that it is {}", leg.to),
+        Phase::Watching(Watching { leg, .. }) => format!("waiting until it is {}", leg.to),
+        Phase::MinOffTime(_) => "waiting for the minimum off time".to_owned(),
+        Phase::RecordingEvidence(RecordingEvidence {
             asked: Question::Cause,
             ..
-        } => "reading the restart cause".to_owned(),
-        Phase::RecordingEvidence { .. } => "reading the event log".to_owned(),
-        Phase::LastLook { .. } => {
+        }) => "reading the restart cause".to_owned(),
+        Phase::RecordingEvidence(_) => "reading the event log".to_owned(),
+        Phase::LastLook(_) => {
             format!("reading the power state before the {}", noun(operation))
         }
-        Phase::Pulsing { .. } => format!("sending {}", noun(operation)),
-        Phase::Observing { .. } => format!("looking what the {} did", noun(operation)),
-        Phase::NmiWatching { .. } => "watching what the NMI does".to_owned(),
-        Phase::Explaining { .. } => "refused, reading the power state".to_owned(),
-        Phase::AwaitingShutdown { .. } => "rolling back: watching whether it goes down".to_owned(),
-        Phase::Suspended { inner, .. } => {
-            format!("suspended while {}", words(inner, operation))
+        Phase::Pulsing(_) => format!("sending {}", noun(operation)),
+        Phase::Observing(_) => format!("looking what the {} did", noun(operation)),
+        Phase::NmiWatching(_) => "watching what the NMI does".to_owned(),
+        Phase::Explaining(_) => "refused, reading the power state".to_owned(),
+        Phase::AwaitingShutdown(_) => "rolling back: watching whether it goes down".to_owned(),
+        Phase::Suspended(phase) => {
+            format!("suspended while {}", words(&phase.inner, operation))
         }
-        Phase::Withdrawing { .. } => "withdrawing the outstanding order".to_owned(),
+        Phase::Withdrawing(_) => "withdrawing the outstanding order".to_owned(),
         Phase::Ended(outcome) => outcome.state.name().to_owned(),
     }
 }
@@ -184,29 +186,29 @@ fn steps(phase: &Phase, operation: Operation) -> (u32, u32) {
     };
     let step = match phase {
         Phase::Queued => 0,
-        Phase::Suspended { inner, .. } => return self::steps(inner, operation),
-        Phase::Switching { leg, .. } => match leg.aim {
+        Phase::Suspended(phase) => return self::steps(&phase.inner, operation),
+        Phase::Switching(phase) => match phase.leg.aim {
             Aim::Return { .. } => return (2, 3),
             Aim::Final => on_again(2),
             Aim::OffThenOn => 2,
             Aim::Escalated => 3,
         },
-        Phase::Watching { leg, .. } => match leg.aim {
+        Phase::Watching(phase) => match phase.leg.aim {
             Aim::Return { .. } => return (3, 3),
             Aim::Final => on_again(3),
             Aim::OffThenOn | Aim::Escalated => 3,
         },
-        Phase::AwaitingShutdown { .. }
-        | Phase::Withdrawing {
+        Phase::AwaitingShutdown(_)
+        | Phase::Withdrawing(Withdrawing {
             then: Then::Rollback { .. },
             ..
-        } => return (1, 3),
-        Phase::Recording { .. } => 1,
-        Phase::SoftPressing { .. } | Phase::RecordingEvidence { .. } | Phase::LastLook { .. } => 2,
-        Phase::SoftWaiting { .. } | Phase::Pulsing { .. } | Phase::Explaining { .. } => 3,
-        Phase::MinOffTime { .. } => 4,
-        Phase::Observing { .. } | Phase::NmiWatching { .. } => 4,
-        Phase::Withdrawing { .. } | Phase::Ended(_) => steps,
+        }) => return (1, 3),
+        Phase::Recording(_) => 1,
+        Phase::SoftPressing(_) | Phase::RecordingEvidence(_) | Phase::LastLook(_) => 2,
+        Phase::SoftWaiting(_) | Phase::Pulsing(_) | Phase::Explaining(_) => 3,
+        Phase::MinOffTime(_) => 4,
+        Phase::Observing(_) | Phase::NmiWatching(_) => 4,
+        Phase::Withdrawing(_) | Phase::Ended(_) => steps,
     };
     (step, steps)
 }

@@ -1,7 +1,10 @@
 //! The five controls in every phase: what is allowed, what each does, and why one is refused.
 
 use super::knowledge::Knowledge;
-use super::phase::{Leg, Look, Next, Phase, Question, SlowLook, Soft, Then};
+use super::phase::{
+    LastLook, Leg, Look, MinOffTime, Next, Observing, Phase, Question, RecordingEvidence, SlowLook,
+    Soft, SoftWaiting, Suspended, Then, Watching, Withdrawing,
+};
 use super::{Input, Sequence, level, nmi, soft};
 use crate::bmc::vocabulary::{OrderId, Report, Silence};
 use crate::model::{Control, Delivery, Operation, TaskState, Trouble};
@@ -149,11 +152,12 @@ pub(super) fn carry_out(
     // A person decides from here on, and no longer the hold that made the task stand still.
     knowledge.clock.kept = false;
     match (control, phase) {
-        (Control::Suspend, phase) => Phase::Suspended {
+        (Control::Suspend, phase) => Suspended {
             inner: Box::new(stand_still(phase, knowledge)),
             look: SlowLook::At(knowledge.clock.elapsed()),
-        },
-        (Control::Resume, Phase::Suspended { inner, .. }) => refreshed(*inner, knowledge),
+        }
+        .into(),
+        (Control::Resume, Phase::Suspended(phase)) => refreshed(*phase.inner, knowledge),
         (Control::Resume, phase) => phase,
         (Control::Abort, phase) => stop(phase, Then::Abort { by, error }, knowledge),
         (Control::Cancel, phase) => stop(phase, Then::Cancel { by }, knowledge),
@@ -166,11 +170,12 @@ fn stop(phase: Phase, then: Then, knowledge: &mut Knowledge) -> Phase {
     match phase.outstanding() {
         // Whether it left is not known yet: the end waits for that, so
         // that the outcome is true (rule 8).
-        Some(id) if knowledge.changes_power(id) => Phase::Withdrawing {
+        Some(id) if knowledge.changes_power(id) => Withdrawing {
             id,
             then,
             until: knowledge.clock.age() + WITHDRAWAL,
-        },
+        }
+        .into(),
         Some(_) | None => stopped(then, knowledge),
     }
 }
@@ -221,7 +226,7 @@ fn stopped(then: Then, knowledge: &Knowledge) -> Phase {
 pub(super) fn superseded(phase: Phase, why: &str, knowledge: &mut Knowledge) -> Phase {
     let age = knowledge.clock.age();
     match phase {
-        Phase::Queued | Phase::Recording { .. } => knowledge.end(
+        Phase::Queued | Phase::Recording(_) => knowledge.end(
             TaskState::Cancelled,
             false,
             &format!("withdrawn before anything was done, because {why}"),
@@ -231,41 +236,51 @@ pub(super) fn superseded(phase: Phase, why: &str, knowledge: &mut Knowledge) -> 
             match phase {
                 // Where its BMC has not answered for a while, nobody knows that the state is there
                 // yet: that is no success.
-                Phase::Watching { .. } | Phase::SoftWaiting { .. } if !knowledge.is_fresh() => {
+                Phase::Watching(_) | Phase::SoftWaiting(_) if !knowledge.is_fresh() => {
                     let state = match knowledge.changing_handed() {
                         true => TaskState::Aborted,
                         false => TaskState::Cancelled,
                     };
                     knowledge.end(state, false, &knowledge.not_confirmed())
                 }
-                Phase::Watching { leg, seen, .. } => {
-                    level::reached(leg, seen.unwrap_or(age), knowledge)
+                Phase::Watching(watch) => {
+                    level::reached(watch.leg, watch.seen.unwrap_or(age), knowledge)
                 }
-                Phase::SoftWaiting { seen, .. } => soft::went_down(seen.unwrap_or(age), knowledge),
+                Phase::SoftWaiting(wait) => soft::went_down(wait.seen.unwrap_or(age), knowledge),
                 phase => nmi::over(phase, knowledge),
             }
         }
     }
 }
 
-pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    match (phase, input) {
-        (Phase::Suspended { inner, .. }, Input::Report(report)) => {
-            // Only the reading counts: nothing is decided while standing still.
-            let _ = knowledge.take_reading(report);
-            Phase::Suspended {
-                inner,
-                look: SlowLook::At(knowledge.clock.elapsed() + knowledge.settings.suspended_look),
+impl Suspended {
+    pub(super) fn on(mut self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => {
+                // Only the reading counts: nothing is decided while standing still.
+                let _ = knowledge.take_reading(report);
+                let pause = knowledge.settings.suspended_look;
+                self.look = SlowLook::At(knowledge.clock.elapsed() + pause);
+                self.into()
+            }
+            Input::Observed(_) => self.into(),
+            Input::Deadline => no_turn(knowledge),
+        }
+    }
+}
+
+impl Withdrawing {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(_) => stopped(self.then, knowledge),
+            Input::Observed(_) => self.into(),
+            // Nobody said in time whether it left: the outcome must not claim that it did not
+            // (rule 8).
+            Input::Deadline => {
+                knowledge.record_handed(self.id);
+                stopped(self.then, knowledge)
             }
         }
-        (Phase::Suspended { .. }, Input::Deadline) => no_turn(knowledge),
-        (Phase::Withdrawing { then, .. }, Input::Report(_)) => stopped(then, knowledge),
-        // Nobody said in time whether it left: the outcome must not claim that it did not (rule 8).
-        (Phase::Withdrawing { id, then, .. }, Input::Deadline) => {
-            knowledge.record_handed(id);
-            stopped(then, knowledge)
-        }
-        (phase, _) => phase,
     }
 }
 
@@ -309,39 +324,30 @@ fn stand_still(mut phase: Phase, knowledge: &mut Knowledge) -> Phase {
 /// anything else.
 pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
-    let now = Next::At(age);
     match phase {
         // Rule 2: a soft request wants a look that still shows "on", and 10 s since the one before.
-        Phase::SoftPressing { soft, .. } => Phase::SoftWaiting {
-            soft,
-            looks: 0,
-            seen: None,
-            press_again: Some(age + knowledge.soft_gap_left()),
-            next: now,
-        },
-        Phase::Switching { leg, .. } => Phase::Watching {
-            leg: Leg { setbacks: 0, ..leg },
-            looks: 0,
-            seen: None,
-            press_again: age,
-            next: now,
-        },
-        Phase::MinOffTime { rested, .. } => Phase::MinOffTime {
-            rested,
+        Phase::SoftPressing(phase) => {
+            soft::look_at(age, phase.soft, Some(age + knowledge.soft_gap_left()))
+        }
+        Phase::Switching(phase) => {
+            let leg = Leg {
+                setbacks: 0,
+                ..phase.leg
+            };
+            level::look_at(age, leg, age)
+        }
+        Phase::MinOffTime(phase) => MinOffTime {
             look: Some(Look {
                 looks: 0,
-                next: now,
+                next: Next::At(age),
             }),
-        },
+            ..phase
+        }
+        .into(),
         // Somebody may have switched the machine off meanwhile, and a
         // pulse is meant for one that is on.
-        Phase::Pulsing { until, notes, .. } => Phase::LastLook {
-            until,
-            notes,
-            looks: 0,
-            next: now,
-        },
-        phase => looks_again(phase, now, knowledge),
+        Phase::Pulsing(phase) => LastLook::begin(phase.until, phase.notes, age),
+        phase => looks_again(phase, Next::At(age), knowledge),
     }
 }
 
@@ -349,37 +355,37 @@ pub(super) fn refreshed(phase: Phase, knowledge: &Knowledge) -> Phase {
 fn looks_again(mut phase: Phase, now: Next, knowledge: &Knowledge) -> Phase {
     let age = knowledge.clock.age();
     match &mut phase {
-        Phase::SoftWaiting { seen, .. } | Phase::Watching { seen, .. } => {
+        Phase::SoftWaiting(SoftWaiting { seen, .. }) | Phase::Watching(Watching { seen, .. }) => {
             // What was seen before does not count towards a confirmation, but before anything was
             // sent it still tells the target that there is nothing to do.
             *seen = seen.map(|_| age).filter(|_| !knowledge.changing_issued());
         }
-        Phase::RecordingEvidence { notes, tries, .. } => {
+        Phase::RecordingEvidence(RecordingEvidence { notes, tries, .. }) => {
             // An unsure note leads to one more reading of the power before the pulse leaves.
             notes.unsure = true;
             *tries = 0;
         }
-        Phase::Observing {
+        Phase::Observing(Observing {
             on_since, asked, ..
-        } => {
+        }) => {
             // An "on" from before the interruption must not count towards
             // the hold that success rests on.
             *on_since = None;
             *asked = Question::Power;
         }
         // A round of questions begins anew: whether the machine is on tells most.
-        Phase::NmiWatching { asked, .. } => *asked = Question::Power,
+        Phase::NmiWatching(phase) => phase.asked = Question::Power,
         Phase::Queued
-        | Phase::Recording { .. }
-        | Phase::SoftPressing { .. }
-        | Phase::Switching { .. }
-        | Phase::MinOffTime { .. }
-        | Phase::LastLook { .. }
-        | Phase::Pulsing { .. }
-        | Phase::Explaining { .. }
-        | Phase::AwaitingShutdown { .. }
-        | Phase::Suspended { .. }
-        | Phase::Withdrawing { .. }
+        | Phase::Recording(_)
+        | Phase::SoftPressing(_)
+        | Phase::Switching(_)
+        | Phase::MinOffTime(_)
+        | Phase::LastLook(_)
+        | Phase::Pulsing(_)
+        | Phase::Explaining(_)
+        | Phase::AwaitingShutdown(_)
+        | Phase::Suspended(_)
+        | Phase::Withdrawing(_)
         | Phase::Ended(_) => {}
     }
     if let Some(next) = phase.next_mut() {
@@ -410,12 +416,13 @@ pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Kn
         knowledge.record_answer(id, report(id));
     }
     match (phase, outstanding) {
-        (Phase::Suspended { inner, .. }, _) => Phase::Suspended {
-            inner,
+        (Phase::Suspended(phase), _) => Suspended {
             look: SlowLook::At(knowledge.clock.elapsed()),
-        },
+            ..phase
+        }
+        .into(),
         // No datagram of a former life's order can leave in this one: the withdrawal is complete.
-        (Phase::Withdrawing { then, .. }, _) => stopped(then, knowledge),
+        (Phase::Withdrawing(phase), _) => stopped(phase.then, knowledge),
         (phase, Some(id)) => {
             let phase = super::on(phase, Input::Report(report(id)), knowledge);
             let phase = refreshed(phase, knowledge);
@@ -433,16 +440,16 @@ pub(super) fn restored(phase: Phase, unsent: Option<OrderId>, knowledge: &mut Kn
 /// A state that was read for the first time in the last moment of its time has its second reading
 /// still to come.
 fn with_last_reading(mut phase: Phase, knowledge: &Knowledge) -> Phase {
-    if let Phase::SoftWaiting {
+    if let Phase::SoftWaiting(SoftWaiting {
         soft: Soft { until, .. },
         seen: Some(_),
         ..
-    }
-    | Phase::Watching {
+    })
+    | Phase::Watching(Watching {
         leg: Leg { until, .. },
         seen: Some(_),
         ..
-    } = &mut phase
+    }) = &mut phase
     {
         *until = (*until).max(knowledge.clock.age() + LAST_READING);
     }
@@ -451,23 +458,15 @@ fn with_last_reading(mut phase: Phase, knowledge: &Knowledge) -> Phase {
 
 /// A soft request whose answer was lost with the daemon most likely arrived: the operating system
 /// is given a minute before a look that still shows "on" leads to another one.
-fn patient(phase: Phase, knowledge: &Knowledge) -> Phase {
-    match phase {
-        Phase::SoftWaiting {
-            soft,
-            looks,
-            seen,
-            press_again: Some(from),
-            next,
-        } => Phase::SoftWaiting {
-            soft,
-            looks,
-            seen,
-            press_again: Some(from.max(knowledge.clock.age() + RESTART_GAP)),
-            next,
-        },
-        phase => phase,
+fn patient(mut phase: Phase, knowledge: &Knowledge) -> Phase {
+    if let Phase::SoftWaiting(SoftWaiting {
+        press_again: Some(from),
+        ..
+    }) = &mut phase
+    {
+        *from = (*from).max(knowledge.clock.age() + RESTART_GAP);
     }
+    phase
 }
 
 impl Knowledge {

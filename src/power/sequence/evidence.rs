@@ -8,12 +8,12 @@ use crate::bmc::vocabulary::{EventLogEntry, Reading, Report, Sign};
 use crate::model::{Power, RestartCause};
 
 /// What was known before the pulse, and what was seen since.
-pub(super) struct Evidence {
-    pub(super) notes: Notes,
-    pub(super) signs: Signs,
+pub(super) struct Evidence<'a> {
+    pub(super) notes: &'a mut Notes,
+    pub(super) signs: &'a mut Signs,
 }
 
-impl Evidence {
+impl Evidence<'_> {
     /// The power was read: what is asked next in this round, `None` where it is over.
     pub(super) fn after_power(&self) -> Option<Question> {
         match self.notes.cause.is_some() {
@@ -51,7 +51,7 @@ impl Evidence {
             Question::Power => self.after_power(),
             Question::Cause => {
                 if let Report::Accepted(Reading::RestartCause(now)) = report
-                    && let Some(change) = changed_cause(&self.notes, *now)
+                    && let Some(change) = changed_cause(self.notes, *now)
                 {
                     self.restarts(Restart::Cause, &change, knowledge);
                     self.notes.cause = Some(*now);

@@ -18,7 +18,7 @@ impl Sequence {
     /// inrush current; and the power state of the start counts as never read, which is what a
     /// rollback says then.
     pub fn foreseen(mut self, power: Power, id: OrderId, now: Instant) -> Option<(Order, Self)> {
-        let Phase::Recording { .. } = self.phase else {
+        let Phase::Recording(_) = self.phase else {
             return None;
         };
         let reading = self.phase.outstanding()?;

@@ -4,7 +4,7 @@
 //! A reload waits for such a task, a restart of the daemon cannot. So the task goes on with what
 //! sends nothing, or only switches on, and ends where it would switch off.
 
-use super::phase::{Next, Phase};
+use super::phase::{Next, Phase, SoftPressing, Switching};
 use super::{Knowledge, Sequence, level};
 use crate::bmc::vocabulary::Order;
 use crate::model::OnSoftTimeout;
@@ -37,13 +37,13 @@ impl Sequence {
             return;
         }
         self.phase = match std::mem::replace(&mut self.phase, Phase::Queued) {
-            Phase::Switching {
+            Phase::Switching(Switching {
                 leg,
                 next: Next::At(_),
-            } => level::give_up(&leg, KEPT_ON, &self.knowledge),
-            Phase::SoftPressing {
+            }) => level::give_up(&leg, KEPT_ON, &self.knowledge),
+            Phase::SoftPressing(SoftPressing {
                 next: Next::At(_), ..
-            } => self.knowledge.fail(KEPT_ON),
+            }) => self.knowledge.fail(KEPT_ON),
             // What is out was allowed when it left.
             phase => phase,
         };

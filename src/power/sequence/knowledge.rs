@@ -3,7 +3,7 @@
 
 use super::clock::{Age, Clock};
 use super::level::level;
-use super::phase::Phase;
+use super::phase::{Next, Phase};
 use crate::bmc::vocabulary::{self, Effect, Order, OrderId, Reading, Report, Silence, lasting};
 use crate::model::{Delivery, ENDS_KEPT, Operation, Power, TaskState, Trouble, counted};
 use crate::power::earlier::{Earlier, take_effect};
@@ -583,6 +583,11 @@ impl Knowledge {
             return format!("{} (and {more} before)", changing[left_out..].join("; "));
         }
         changing.join("; ")
+    }
+
+    /// The next look, after so many.
+    pub(super) fn next_look(&self, looks: u32) -> Next {
+        Next::At(self.clock.age() + self.settings.look_pause(looks))
     }
 
     /// The end: `what` in words, followed by what was sent and what was noticed.

@@ -4,7 +4,9 @@
 use super::Input;
 use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
-use super::phase::{Aim, Leg, Look, Next, Phase};
+use super::phase::{
+    Aim, AwaitingShutdown, Leg, Look, MinOffTime, Next, Phase, Switching, Watching,
+};
 use crate::bmc::vocabulary::{Order, Refusal, RefusalKind, Report};
 use crate::model::{Delivery, Operation, Power, TaskState};
 use crate::power::outcome::{is_ambiguous, seconds};
@@ -29,13 +31,7 @@ pub(super) fn forward(to: Power, found: Power, knowledge: &Knowledge) -> Phase {
         // An earlier order has led there, if that is true: a second look tells, and then it is not
         // watched for any more.
         let soon = knowledge.clock.age() + SHORTEST_HOLD;
-        Phase::Watching {
-            leg,
-            looks: 0,
-            seen: None,
-            press_again: soon,
-            next: Next::At(soon),
-        }
+        look_at(soon, leg, soon)
     } else {
         send(leg, knowledge)
     }
@@ -77,10 +73,11 @@ pub(super) fn escalate(knowledge: &mut Knowledge, why: &str) -> Phase {
 
 /// Off was read back and the node is to be on again: keep it off for its minimum time.
 pub(super) fn rest(off_since: Age, knowledge: &Knowledge) -> Phase {
-    Phase::MinOffTime {
+    MinOffTime {
         rested: off_since + knowledge.settings.min_off_time,
         look: None,
     }
+    .into()
 }
 
 /// On again after a rest, or after a soft reboot found the node off.
@@ -90,13 +87,14 @@ pub(super) fn switch_on(knowledge: &Knowledge) -> Phase {
 
 /// Looks first whether the node is still off, and switches it on from `from` on.
 pub(super) fn look_then_on(from: Age, next: Next, knowledge: &Knowledge) -> Phase {
-    Phase::Watching {
+    Watching {
         leg: on_again(knowledge),
         looks: 0,
         seen: None,
         press_again: from,
         next,
     }
+    .into()
 }
 
 /// The way back to `power_at_start`, once something may have been sent that can be undone.
@@ -111,13 +109,14 @@ pub(super) fn go_back(by: String, knowledge: &Knowledge) -> Phase {
         && !knowledge.level_handed(&Order::PowerOff)
         && !knowledge.level_handed(&Order::PowerOn);
     if asked_only {
-        return Phase::AwaitingShutdown {
+        return AwaitingShutdown {
             by,
             until: age + settings.rollback_settle + settings.settle,
             settled: age + settings.rollback_settle,
             looks: 0,
             next: Next::At(age),
-        };
+        }
+        .into();
     }
     return_to(start, by, knowledge)
 }
@@ -129,21 +128,17 @@ fn return_to(start: Power, by: String, knowledge: &Knowledge) -> Phase {
         .saturating_add(settings.min_off_time)
         .saturating_add(settings.settle);
     let age = knowledge.clock.age();
-    Phase::Watching {
-        leg: Leg {
-            // What was sent may still be on its way to take effect: the state has to hold.
-            steady: settings.settle.max(settings.confirm_after),
-            ..leg(start, Aim::Return { by }, longest, knowledge)
-        },
-        looks: 0,
-        seen: None,
-        // A node that is off now may have gone off just now.
-        press_again: match start {
-            Power::On => age + settings.min_off_time,
-            Power::Off => age,
-        },
-        next: Next::At(age),
-    }
+    let leg = Leg {
+        // What was sent may still be on its way to take effect: the state has to hold.
+        steady: settings.settle.max(settings.confirm_after),
+        ..leg(start, Aim::Return { by }, longest, knowledge)
+    };
+    // A node that is off now may have gone off just now.
+    let press_again = match start {
+        Power::On => age + settings.min_off_time,
+        Power::Off => age,
+    };
+    look_at(age, leg, press_again)
 }
 
 fn leg(to: Power, aim: Aim, longest: Duration, knowledge: &Knowledge) -> Leg {
@@ -169,11 +164,25 @@ fn on_again(knowledge: &Knowledge) -> Leg {
 
 /// Sends the level now.
 fn send(leg: Leg, knowledge: &Knowledge) -> Phase {
-    let age = knowledge.clock.age();
-    Phase::Switching {
+    send_at(knowledge.clock.age(), leg)
+}
+
+fn send_at(at: Age, leg: Leg) -> Phase {
+    let next = Next::At(at);
+    Switching { leg, next }.into()
+}
+
+/// Looks at that moment, for the first time since; the level is sent (again) where the state is
+/// another one from `press_again` on.
+pub(super) fn look_at(at: Age, leg: Leg, press_again: Age) -> Phase {
+    Watching {
         leg,
-        next: Next::At(age),
+        looks: 0,
+        seen: None,
+        press_again,
+        next: Next::At(at),
     }
+    .into()
 }
 
 /// The state was read as wanted before anything was sent: a second reading confirms it, and a
@@ -184,163 +193,120 @@ fn already(leg: Leg, knowledge: &Knowledge) -> Phase {
     if steady.is_zero() {
         return reached(leg, age, knowledge);
     }
-    Phase::Watching {
-        next: Next::At(age + steady),
+    Watching {
         leg,
         looks: 0,
         seen: Some(age),
         press_again: age,
+        next: Next::At(age + steady),
     }
+    .into()
 }
 
-pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    let age = knowledge.clock.age();
-    match (phase, input) {
-        (Phase::Switching { leg, .. }, Input::Report(report)) => switching(leg, report, knowledge),
-        (
-            Phase::Watching {
-                leg,
-                looks,
-                seen,
-                press_again,
-                ..
-            },
-            Input::Report(report),
-        ) => watching(leg, looks, seen, press_again, report, knowledge),
-        // Somebody else's reading makes us look ourselves, a moment later.
-        (
-            Phase::Watching {
-                leg,
-                looks,
-                seen: None,
-                press_again,
-                next: Next::At(at),
-            },
-            Input::Observed(power),
-        ) if power == leg.to => Phase::Watching {
-            next: Next::At(at.min(age + steady(&leg, knowledge))),
-            leg,
-            looks,
-            seen: None,
-            press_again,
-        },
-        (Phase::Switching { leg, .. }, Input::Deadline) => late(&leg, None, knowledge),
-        (Phase::Watching { leg, seen, .. }, Input::Deadline) => late(&leg, seen, knowledge),
-        (Phase::MinOffTime { rested, look }, input) => resting(rested, look, input, knowledge),
-        (
-            Phase::AwaitingShutdown {
-                by,
-                until,
-                settled,
-                looks,
-                ..
-            },
-            Input::Report(report),
-        ) => yielding(by, until, settled, looks, report, knowledge),
-        (Phase::AwaitingShutdown { by, .. }, Input::Deadline) => {
-            let trouble = knowledge.and_trouble();
-            let why = format!("the power state could not be read in time{trouble}");
-            knowledge.stuck(&by, &why)
+impl Switching {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => switched(self.leg, report, knowledge),
+            Input::Observed(_) => self.into(),
+            Input::Deadline => late(&self.leg, None, knowledge),
         }
-        (phase, _) => phase,
     }
 }
 
-/// A reading that was asked for after a level.
-fn watching(
-    leg: Leg,
-    looks: u32,
-    seen: Option<Age>,
-    press_again: Age,
-    report: &Report,
-    knowledge: &mut Knowledge,
-) -> Phase {
-    match take_reading(&leg, seen, report, knowledge) {
-        (Finding::Read(power), Some(press_again)) => {
-            watched(leg, 0, seen, press_again, power, knowledge)
-        }
-        (Finding::Read(power), None) => watched(leg, looks, seen, press_again, power, knowledge),
-        (Finding::Nothing, _) => Phase::Watching {
-            leg,
-            looks: looks.saturating_add(1),
-            seen,
-            press_again,
-            next: Next::At(knowledge.clock.age() + knowledge.settings.look_pause(looks)),
-        },
-        (Finding::Hopeless(why), _) => give_up(&leg, &why, knowledge),
-    }
-}
-
-/// The machine is off by our doing and is to come back on.
-fn resting(rested: Age, look: Option<Look>, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    let age = knowledge.clock.age();
-    match (look, input) {
-        // Another's reading is not acted on, but the power-on that follows may be needless: look.
-        (None, Input::Observed(Power::On)) => look_then_on(rested, Next::At(age), knowledge),
-        (Some(look), Input::Report(report)) => match knowledge.take_reading(report) {
-            Finding::Read(Power::Off) => Phase::MinOffTime { rested, look: None },
-            Finding::Read(Power::On) => {
-                knowledge.remark(format!(
-                    "at {} it was found on again without our doing",
-                    knowledge.at()
-                ));
-                watched(on_again(knowledge), 0, None, rested, Power::On, knowledge)
+impl MinOffTime {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        match (self.look, input) {
+            // Another's reading is not acted on, but the power-on that follows may be needless:
+            // look.
+            (None, Input::Observed(Power::On)) => {
+                look_then_on(self.rested, Next::At(age), knowledge)
             }
-            Finding::Nothing => Phase::MinOffTime {
-                rested,
-                look: Some(Look {
-                    looks: look.looks + 1,
-                    next: Next::At(age + knowledge.settings.look_pause(look.looks)),
-                }),
-            },
-            Finding::Hopeless(why) => knowledge.fail(&why),
-        },
-        (None, Input::Deadline) => switch_on(knowledge),
-        // The look comes first, however long it takes.
-        (Some(look), Input::Deadline) => look_then_on(rested, look.next, knowledge),
-        (look, Input::Report(_) | Input::Observed(_)) => Phase::MinOffTime { rested, look },
+            (Some(look), Input::Report(report)) => {
+                answered_at_rest(self.rested, &look, report, knowledge)
+            }
+            (None, Input::Deadline) => switch_on(knowledge),
+            // The look comes first, however long it takes.
+            (Some(look), Input::Deadline) => look_then_on(self.rested, look.next, knowledge),
+            (look, Input::Report(_) | Input::Observed(_)) => Self { look, ..self }.into(),
+        }
     }
 }
 
-/// A reading after a soft request that a rollback came too late for.
-fn yielding(
-    by: String,
-    until: Age,
-    settled: Age,
-    looks: u32,
-    report: &Report,
-    knowledge: &mut Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
+/// A reading while the machine is off by our doing and is to come back on.
+fn answered_at_rest(rested: Age, look: &Look, report: &Report, knowledge: &mut Knowledge) -> Phase {
     match knowledge.take_reading(report) {
-        Finding::Read(Power::Off) => {
-            knowledge.remark(format!("at {} it had gone down", knowledge.at()));
-            return_to(Power::On, by, knowledge)
+        Finding::Read(Power::Off) => MinOffTime { rested, look: None }.into(),
+        Finding::Read(Power::On) => {
+            knowledge.remark(format!(
+                "at {} it was found on again without our doing",
+                knowledge.at()
+            ));
+            let age = knowledge.clock.age();
+            Watching::found(on_again(knowledge), rested, age).watched(Power::On, knowledge)
         }
-        Finding::Read(Power::On) if age >= settled => {
-            let settle = seconds(knowledge.settings.rollback_settle);
-            let what = format!("rolled back by {by}: it stayed on for {settle} and was left on");
-            knowledge.end(TaskState::RolledBack, false, &what)
+        Finding::Nothing => MinOffTime {
+            rested,
+            look: Some(Look {
+                looks: look.looks + 1,
+                next: knowledge.next_look(look.looks),
+            }),
         }
-        Finding::Read(Power::On) | Finding::Nothing => {
-            let pause = age + knowledge.settings.look_pause(looks);
-            // The look that decides falls on the moment at which it may; one without an answer is
-            // followed by a pause all the same, because a BMC that is known to be dead is answered
-            // for at once.
-            let at = if age < settled {
-                pause.min(settled)
-            } else {
-                pause
-            };
-            Phase::AwaitingShutdown {
-                by,
-                until,
-                settled,
-                looks: looks.saturating_add(1),
-                next: Next::At(at),
+        .into(),
+        Finding::Hopeless(why) => knowledge.fail(&why),
+    }
+}
+
+impl AwaitingShutdown {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            Input::Observed(_) => self.into(),
+            Input::Deadline => {
+                let trouble = knowledge.and_trouble();
+                let why = format!("the power state could not be read in time{trouble}");
+                knowledge.stuck(&self.by, &why)
             }
         }
-        Finding::Hopeless(why) => knowledge.stuck(&by, &why),
+    }
+
+    /// A reading after a soft request that a rollback came too late for.
+    fn answered(self, report: &Report, knowledge: &mut Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let Self { by, settled, .. } = &self;
+        match knowledge.take_reading(report) {
+            Finding::Read(Power::Off) => {
+                knowledge.remark(format!("at {} it had gone down", knowledge.at()));
+                return_to(Power::On, self.by, knowledge)
+            }
+            Finding::Read(Power::On) if age >= *settled => {
+                let settle = seconds(knowledge.settings.rollback_settle);
+                let what =
+                    format!("rolled back by {by}: it stayed on for {settle} and was left on");
+                knowledge.end(TaskState::RolledBack, false, &what)
+            }
+            Finding::Read(Power::On) | Finding::Nothing => self.look_again(knowledge),
+            Finding::Hopeless(why) => knowledge.stuck(by, &why),
+        }
+    }
+
+    fn look_again(self, knowledge: &Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let pause = age + knowledge.settings.look_pause(self.looks);
+        // The look that decides falls on the moment at which it may; one without an answer is
+        // followed by a pause all the same, because a BMC that is known to be dead is answered for
+        // at once.
+        let at = if age < self.settled {
+            pause.min(self.settled)
+        } else {
+            pause
+        };
+        Self {
+            looks: self.looks.saturating_add(1),
+            next: Next::At(at),
+            ..self
+        }
+        .into()
     }
 }
 
@@ -365,12 +331,12 @@ fn take_reading(
 }
 
 /// The report of a level that was sent.
-fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase {
+fn switched(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase {
     let age = knowledge.clock.age();
     match report {
         Report::Accepted(_) => {
             leg.setbacks = 0;
-            Phase::Watching {
+            Watching {
                 leg,
                 looks: 1,
                 seen: None,
@@ -379,6 +345,7 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
                 press_again: age + knowledge.settings.settle,
                 next: Next::At(age + level_pause(0, knowledge.round_trip())),
             }
+            .into()
         }
         Report::Refused(refusal) => level_refused(leg, refusal, knowledge),
         Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
@@ -389,10 +356,7 @@ fn switching(mut leg: Leg, report: &Report, knowledge: &mut Knowledge) -> Phase 
             leg.setbacks = leg.setbacks.saturating_add(1);
             match silence.delivery {
                 // It certainly did not leave, so that no look is needed before it goes again.
-                Delivery::NotSent => Phase::Switching {
-                    leg,
-                    next: Next::At(age + pause),
-                },
+                Delivery::NotSent => send_at(age + pause, leg),
                 // It may have acted: after silence the machine is looked at
                 // before anything is sent (rule 2).
                 Delivery::Unknown => look_soon(leg, age + pause, knowledge),
@@ -412,12 +376,9 @@ fn level_refused(mut leg: Leg, refusal: &Refusal, knowledge: &Knowledge) -> Phas
         RefusalKind::Busy if is_ambiguous(refusal) => look_soon(leg, age + pause, knowledge),
         // A BMC that starts refuses what it carries out a minute later: such a word is not final.
         RefusalKind::Doubted => look_soon(leg, age + pause, knowledge),
-        RefusalKind::Busy => Phase::Switching {
-            leg,
-            next: Next::At(age + pause),
-        },
+        RefusalKind::Busy => send_at(age + pause, leg),
         // Off when off is an error to some: the state decides.
-        RefusalKind::NotInPresentState => look_now(leg, age + pause, knowledge),
+        RefusalKind::NotInPresentState => look_at(age, leg, age + pause),
         // One failure may pass by itself; the second in this leg is believed.
         RefusalKind::Failed if leg.failures == 0 => {
             leg.failures = 1;
@@ -443,51 +404,113 @@ fn level_refused(mut leg: Leg, refusal: &Refusal, knowledge: &Knowledge) -> Phas
     }
 }
 
+/// Looks after the first pause.
 fn look_soon(leg: Leg, press_again: Age, knowledge: &Knowledge) -> Phase {
-    let first = knowledge.clock.age() + knowledge.settings.look_pause(0);
-    Phase::Watching {
+    Watching {
         leg,
         looks: 1,
         seen: None,
         press_again,
-        next: Next::At(first),
+        next: knowledge.next_look(0),
     }
+    .into()
 }
 
-fn look_now(leg: Leg, press_again: Age, knowledge: &Knowledge) -> Phase {
-    Phase::Watching {
-        leg,
-        looks: 0,
-        seen: None,
-        press_again,
-        next: Next::At(knowledge.clock.age()),
+impl Watching {
+    /// As if it had just been looked at for the first time.
+    fn found(leg: Leg, press_again: Age, age: Age) -> Self {
+        Self {
+            leg,
+            looks: 0,
+            seen: None,
+            press_again,
+            next: Next::At(age),
+        }
     }
-}
 
-/// The machine was looked at on the way to a level.
-fn watched(
-    leg: Leg,
-    looks: u32,
-    seen: Option<Age>,
-    press_again: Age,
-    power: Power,
-    knowledge: &mut Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    if power == leg.to {
-        let since = seen.unwrap_or(age);
-        let (guarded, steady) = (is_guarded(&leg, knowledge), steady(&leg, knowledge));
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            Input::Observed(power) => self.observed(power, knowledge),
+            Input::Deadline => late(&self.leg, self.seen, knowledge),
+        }
+    }
+
+    /// Somebody else's reading makes us look ourselves, a moment later.
+    fn observed(mut self, power: Power, knowledge: &Knowledge) -> Phase {
+        if let (Next::At(at), None) = (self.next, self.seen)
+            && power == self.leg.to
+        {
+            let soon = knowledge.clock.age() + steady(&self.leg, knowledge);
+            self.next = Next::At(at.min(soon));
+        }
+        self.into()
+    }
+
+    /// A reading that was asked for after a level.
+    fn answered(mut self, report: &Report, knowledge: &mut Knowledge) -> Phase {
+        let (finding, moved) = take_reading(&self.leg, self.seen, report, knowledge);
+        match finding {
+            Finding::Read(power) => {
+                if let Some(press_again) = moved {
+                    (self.looks, self.press_again) = (0, press_again);
+                }
+                self.watched(power, knowledge)
+            }
+            Finding::Nothing => Self {
+                looks: self.looks.saturating_add(1),
+                next: knowledge.next_look(self.looks),
+                ..self
+            }
+            .into(),
+            Finding::Hopeless(why) => give_up(&self.leg, &why, knowledge),
+        }
+    }
+
+    /// The machine was looked at on the way to a level.
+    fn watched(self, power: Power, knowledge: &mut Knowledge) -> Phase {
+        if power == self.leg.to {
+            return self.is_there(knowledge);
+        }
+        let age = knowledge.clock.age();
+        if self.seen.is_some() {
+            knowledge.remark(format!(
+                "at {} it was read {} after it had been read {}",
+                knowledge.at(),
+                power.name(),
+                self.leg.to.name()
+            ));
+        }
+        if age >= self.press_again {
+            return send(self.leg, knowledge);
+        }
+        let pause = level_pause(self.looks, knowledge.round_trip());
+        Self {
+            looks: self.looks.saturating_add(1),
+            seen: None,
+            next: Next::At(age + pause),
+            ..self
+        }
+        .into()
+    }
+
+    /// It was read as it is to be.
+    fn is_there(self, knowledge: &Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let leg = &self.leg;
+        let since = self.seen.unwrap_or(age);
+        let (guarded, steady) = (is_guarded(leg, knowledge), steady(leg, knowledge));
         // Rule 12: an earlier order may still end this state, so that
         // the level is sent all the same.
-        if guarded && age >= press_again && !knowledge.level_answered(&level(leg.to)) {
-            return send(leg, knowledge);
+        if guarded && age >= self.press_again && !knowledge.level_answered(&level(leg.to)) {
+            return send(self.leg, knowledge);
         }
         if age.since(since) >= steady {
-            return reached(leg, since, knowledge);
+            return reached(self.leg, since, knowledge);
         }
         let over = !leg.is_return() && age >= leg.until;
         if over && age.since(since) >= SHORTEST_HOLD {
-            return late(&leg, seen, knowledge);
+            return late(leg, self.seen, knowledge);
         }
         // The last look falls on the moment from which the state has held long enough, or on the
         // last one that there is.
@@ -495,32 +518,13 @@ fn watched(
         if !leg.is_return() {
             at = at.min(leg.until.max(since + SHORTEST_HOLD));
         }
-        return Phase::Watching {
-            next: Next::At(at),
-            leg,
-            looks: looks.saturating_add(1),
+        Self {
+            looks: self.looks.saturating_add(1),
             seen: Some(since),
-            press_again,
-        };
-    }
-    if seen.is_some() {
-        knowledge.remark(format!(
-            "at {} it was read {} after it had been read {}",
-            knowledge.at(),
-            power.name(),
-            leg.to.name()
-        ));
-    }
-    if age >= press_again {
-        return send(leg, knowledge);
-    }
-    let pause = level_pause(looks, knowledge.round_trip());
-    Phase::Watching {
-        leg,
-        looks: looks.saturating_add(1),
-        seen: None,
-        press_again,
-        next: Next::At(age + pause),
+            next: Next::At(at),
+            ..self
+        }
+        .into()
     }
 }
 

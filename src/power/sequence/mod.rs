@@ -27,7 +27,7 @@ use crate::bmc::vocabulary::{Order, OrderId, Report};
 use crate::model::{Control, Operation, Power, Target, TaskState};
 use crate::time::Instant;
 use clock::{FirstLook, Pace};
-use phase::{Fate, Next, Phase, SlowLook, Then};
+use phase::{Fate, Next, Phase, SlowLook, Suspended, Then, Withdrawing};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -183,9 +183,9 @@ impl Sequence {
         let before = self.phase.outstanding();
         match &mut self.phase {
             // These judge nothing by a reading, so that a standstill cannot mislead them.
-            Phase::Queued | Phase::Withdrawing { .. } | Phase::Ended(_) => return,
-            Phase::Suspended { look, .. } => {
-                *look = SlowLook::At(self.knowledge.clock.elapsed());
+            Phase::Queued | Phase::Withdrawing(_) | Phase::Ended(_) => return,
+            Phase::Suspended(phase) => {
+                phase.look = SlowLook::At(self.knowledge.clock.elapsed());
             }
             phase => {
                 let phase = std::mem::replace(phase, Phase::Queued);
@@ -233,10 +233,10 @@ impl Sequence {
             return None;
         }
         let due = match &self.phase {
-            Phase::Suspended {
+            Phase::Suspended(Suspended {
                 look: SlowLook::At(at),
                 ..
-            } => *at <= self.knowledge.clock.elapsed(),
+            }) => *at <= self.knowledge.clock.elapsed(),
             phase => {
                 matches!(phase.next(), Some(Next::At(at)) if at <= self.knowledge.clock.age())
             }
@@ -261,8 +261,8 @@ impl Sequence {
         // So is the word of the configuration.
         self.keep_on();
         let order = self.wants()?;
-        if let Phase::Suspended { look, .. } = &mut self.phase {
-            *look = SlowLook::Out(id);
+        if let Phase::Suspended(phase) = &mut self.phase {
+            phase.look = SlowLook::Out(id);
         } else if let Some(next) = self.phase.next_mut() {
             *next = Next::Out(id);
         }
@@ -283,10 +283,10 @@ impl Sequence {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let clock = &self.knowledge.clock;
         let look = match &self.phase {
-            Phase::Suspended {
+            Phase::Suspended(Suspended {
                 look: SlowLook::At(at),
                 ..
-            } => (*at > clock.elapsed()).then(|| clock.when_elapsed(*at)),
+            }) => (*at > clock.elapsed()).then(|| clock.when_elapsed(*at)),
             _ => None,
         };
         let waits = matches!(self.pace(), Pace::Waiting { runs: false });
@@ -309,27 +309,27 @@ impl Sequence {
     pub fn state(&self) -> TaskState {
         match &self.phase {
             Phase::Queued => TaskState::Queued,
-            Phase::Suspended { .. } => TaskState::Suspended,
-            Phase::Withdrawing {
+            Phase::Suspended(_) => TaskState::Suspended,
+            Phase::Withdrawing(Withdrawing {
                 then: Then::Abort { .. } | Then::Cancel { .. },
                 ..
-            } => TaskState::Aborting,
+            }) => TaskState::Aborting,
             Phase::Ended(outcome) => outcome.state,
             phase if phase.is_return() => TaskState::RollingBack,
-            Phase::Recording { .. }
-            | Phase::SoftPressing { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::Switching { .. }
-            | Phase::Watching { .. }
-            | Phase::MinOffTime { .. }
-            | Phase::RecordingEvidence { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Observing { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::AwaitingShutdown { .. }
-            | Phase::Withdrawing { .. } => TaskState::Running,
+            Phase::Recording(_)
+            | Phase::SoftPressing(_)
+            | Phase::SoftWaiting(_)
+            | Phase::Switching(_)
+            | Phase::Watching(_)
+            | Phase::MinOffTime(_)
+            | Phase::RecordingEvidence(_)
+            | Phase::LastLook(_)
+            | Phase::Pulsing(_)
+            | Phase::Observing(_)
+            | Phase::NmiWatching(_)
+            | Phase::Explaining(_)
+            | Phase::AwaitingShutdown(_)
+            | Phase::Withdrawing(_) => TaskState::Running,
         }
     }
 
@@ -352,13 +352,13 @@ impl Sequence {
             Some(Target::SoftPowerOff | Target::InjectNmi)
         ) && !self.phase.is_return();
         let before = self.phase.outstanding();
-        let withdrawing = matches!(self.phase, Phase::Withdrawing { .. });
+        let withdrawing = matches!(self.phase, Phase::Withdrawing(_));
         let phase = std::mem::replace(&mut self.phase, Phase::Queued);
         self.phase = controls::carry_out(control, phase, by, error, &mut self.knowledge);
         self.leave_behind(before);
         // `leave_behind` leaves this order out, because the withdrawing
         // phase still waits for its report.
-        if let (Some(id), false, Phase::Withdrawing { .. }) = (before, withdrawing, &self.phase) {
+        if let (Some(id), false, Phase::Withdrawing(_)) = (before, withdrawing, &self.phase) {
             self.withdrawn.push_back(id);
         }
         self.expire();
@@ -375,29 +375,29 @@ impl Sequence {
     pub fn only_watches(&self) -> bool {
         let knowledge = &self.knowledge;
         match &self.phase {
-            Phase::NmiWatching { .. } => true,
+            Phase::NmiWatching(_) => true,
             // The state is there and nothing was sent: a new request need
             // not wait for the second reading.
-            Phase::Queued | Phase::Recording { .. } => self.target().is_none(),
-            Phase::Watching { leg, seen, .. } => {
-                seen.is_some() && level::only_watches(leg, knowledge)
+            Phase::Queued | Phase::Recording(_) => self.target().is_none(),
+            Phase::Watching(phase) => {
+                phase.seen.is_some() && level::only_watches(&phase.leg, knowledge)
             }
-            Phase::SoftWaiting { seen, .. } => {
-                seen.is_some()
+            Phase::SoftWaiting(phase) => {
+                phase.seen.is_some()
                     && knowledge.operation == Operation::SoftPowerOff
                     && !knowledge.changing_issued()
             }
-            Phase::SoftPressing { .. }
-            | Phase::Switching { .. }
-            | Phase::MinOffTime { .. }
-            | Phase::RecordingEvidence { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Observing { .. }
-            | Phase::Explaining { .. }
-            | Phase::AwaitingShutdown { .. }
-            | Phase::Suspended { .. }
-            | Phase::Withdrawing { .. }
+            Phase::SoftPressing(_)
+            | Phase::Switching(_)
+            | Phase::MinOffTime(_)
+            | Phase::RecordingEvidence(_)
+            | Phase::LastLook(_)
+            | Phase::Pulsing(_)
+            | Phase::Observing(_)
+            | Phase::Explaining(_)
+            | Phase::AwaitingShutdown(_)
+            | Phase::Suspended(_)
+            | Phase::Withdrawing(_)
             | Phase::Ended(_) => false,
         }
     }
@@ -578,7 +578,7 @@ impl Sequence {
         match self.phase {
             // A configured time counts from the task's turn, so that only a
             // named one ends the wait (rule 6).
-            Phase::Queued | Phase::Suspended { .. } => self
+            Phase::Queued | Phase::Suspended(_) => self
                 .pace()
                 .runs()
                 .then(|| Age::default() + settings.nameable(*operation)),
@@ -621,34 +621,29 @@ impl Sequence {
     }
 }
 
-/// The one function that turns a phase and what it is told into the next phase.
+/// The one function that turns a phase and what it is told into the next phase: each knows itself
+/// what follows.
 fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    match (phase, input) {
-        (Phase::Queued, Input::Deadline) => controls::no_turn(knowledge),
-        (phase @ (Phase::Queued | Phase::Ended(_)), _) => phase,
-        (phase @ (Phase::Suspended { .. } | Phase::Withdrawing { .. }), input) => {
-            controls::on(phase, input, knowledge)
-        }
-        (
-            phase @ (Phase::Recording { .. }
-            | Phase::RecordingEvidence { .. }
-            | Phase::LastLook { .. }
-            | Phase::Explaining { .. }),
-            input,
-        ) => record::on(phase, input, knowledge),
-        (phase @ (Phase::SoftPressing { .. } | Phase::SoftWaiting { .. }), input) => {
-            soft::on(phase, input, knowledge)
-        }
-        (
-            phase @ (Phase::Switching { .. }
-            | Phase::Watching { .. }
-            | Phase::MinOffTime { .. }
-            | Phase::AwaitingShutdown { .. }),
-            input,
-        ) => level::on(phase, input, knowledge),
-        (phase @ (Phase::Pulsing { .. } | Phase::Observing { .. }), input) => {
-            pulse::on(phase, input, knowledge)
-        }
-        (phase @ Phase::NmiWatching { .. }, input) => nmi::on(phase, input, knowledge),
+    match phase {
+        Phase::Queued => match input {
+            Input::Report(_) | Input::Observed(_) => Phase::Queued,
+            Input::Deadline => controls::no_turn(knowledge),
+        },
+        Phase::Recording(phase) => phase.on(input, knowledge),
+        Phase::SoftPressing(phase) => phase.on(input, knowledge),
+        Phase::SoftWaiting(phase) => phase.on(input, knowledge),
+        Phase::Switching(phase) => phase.on(input, knowledge),
+        Phase::Watching(phase) => phase.on(input, knowledge),
+        Phase::MinOffTime(phase) => phase.on(input, knowledge),
+        Phase::RecordingEvidence(phase) => phase.on(input, knowledge),
+        Phase::LastLook(phase) => phase.on(input, knowledge),
+        Phase::Pulsing(phase) => phase.on(input, knowledge),
+        Phase::Observing(phase) => phase.on(input, knowledge),
+        Phase::NmiWatching(phase) => phase.on(input, knowledge),
+        Phase::Explaining(phase) => phase.on(input, knowledge),
+        Phase::AwaitingShutdown(phase) => phase.on(input, knowledge),
+        Phase::Suspended(phase) => phase.on(input, knowledge),
+        Phase::Withdrawing(phase) => phase.on(input, knowledge),
+        Phase::Ended(_) => phase,
     }
 }

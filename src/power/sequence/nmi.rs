@@ -3,92 +3,65 @@
 //! watched for the whole of its time, because a dump takes a while before it restarts.
 
 use super::Input;
-use super::clock::Age;
 use super::evidence::Evidence;
 use super::knowledge::{Finding, Knowledge};
-use super::phase::{Fate, Next, Phase, Question, Restart};
+use super::phase::{Fate, Next, NmiWatching, Phase, Question, Restart};
 use crate::bmc::vocabulary::Report;
 use crate::model::TaskState;
 use crate::power::outcome::seconds;
 
-/// One watch, taken apart so that its rounds read as such.
-struct Watch {
-    until: Age,
-    evidence: Evidence,
-    fate: Fate,
-    looks: u32,
-}
-
-pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    let Phase::NmiWatching {
-        until,
-        notes,
-        fate,
-        signs,
-        looks,
-        asked,
-        next,
-    } = phase
-    else {
-        return phase;
-    };
-    let watch = Watch {
-        until,
-        evidence: Evidence { notes, signs },
-        fate,
-        looks,
-    };
-    match input {
-        Input::Report(report) => watch.answered(asked, report, knowledge),
-        // A reading of the power alone tells little: the rounds of the
-        // watch read cause and log as well.
-        Input::Observed(_) => watch.ask(asked, next),
-        Input::Deadline => watch.over(knowledge),
+/// The end of a watch that somebody else's request ends.
+pub(super) fn over(phase: Phase, knowledge: &mut Knowledge) -> Phase {
+    match phase {
+        Phase::NmiWatching(watch) => watch.over(knowledge),
+        phase => phase,
     }
 }
 
-/// The end of a watch that somebody else's request ends.
-pub(super) fn over(phase: Phase, knowledge: &mut Knowledge) -> Phase {
-    on(phase, Input::Deadline, knowledge)
-}
-
-impl Watch {
-    fn ask(self, asked: Question, next: Next) -> Phase {
-        Phase::NmiWatching {
-            until: self.until,
-            notes: self.evidence.notes,
-            fate: self.fate,
-            signs: self.evidence.signs,
-            looks: self.looks,
-            asked,
-            next,
+impl NmiWatching {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            // A reading of the power alone tells little: the rounds of the
+            // watch read cause and log as well.
+            Input::Observed(_) => self.into(),
+            Input::Deadline => self.over(knowledge),
         }
     }
 
-    fn answered(mut self, asked: Question, report: &Report, knowledge: &mut Knowledge) -> Phase {
+    fn evidence(&mut self) -> Evidence<'_> {
+        Evidence {
+            notes: &mut self.notes,
+            signs: &mut self.signs,
+        }
+    }
+
+    fn answered(mut self, report: &Report, knowledge: &mut Knowledge) -> Phase {
         let before = knowledge.power;
-        let more = match asked {
+        let more = match self.asked {
             Question::Power => match knowledge.take_reading(report) {
                 Finding::Read(power) => {
-                    self.evidence.take_power(power, before, knowledge);
-                    self.evidence.after_power()
+                    self.evidence().take_power(power, before, knowledge);
+                    self.evidence().after_power()
                 }
                 // A BMC that says nothing about the power says nothing about the rest.
                 Finding::Nothing | Finding::Hopeless(_) => None,
             },
-            asked => self.evidence.answered(asked, report, knowledge),
+            asked => self.evidence().answered(asked, report, knowledge),
         };
-        let age = knowledge.clock.age();
         if let Some(asked) = more {
-            return self.ask(asked, Next::At(age));
+            self.asked = asked;
+            self.next = Next::At(knowledge.clock.age());
+        } else {
+            self.asked = Question::Power;
+            self.next = knowledge.next_look(self.looks);
+            self.looks = self.looks.saturating_add(1);
         }
-        let pause = knowledge.settings.look_pause(self.looks);
-        self.looks = self.looks.saturating_add(1);
-        self.ask(Question::Power, Next::At(age + pause))
+        self.into()
     }
 
     fn over(self, knowledge: &Knowledge) -> Phase {
-        let events = match self.evidence.signs.entries.as_slice() {
+        let events = match self.signs.entries.as_slice() {
             [] => String::new(),
             entries => format!("; new in the event log: {}", entries.join(", ")),
         };
@@ -97,7 +70,7 @@ impl Watch {
         let left = self.until.since(knowledge.clock.age());
         let watched = seconds(knowledge.settings.nmi_watch.saturating_sub(left));
         let seen = format!("{}{}", self.seen(&watched), knowledge.and_trouble());
-        let signs = &self.evidence.signs;
+        let signs = &self.signs;
         let answer = knowledge.without_a_word();
         let (end, what) = match (&self.fate, &signs.delivered) {
             // The BMC took it; whether a system heeds it shows in `seen`,
@@ -122,12 +95,12 @@ impl Watch {
     }
 
     fn is_known_delivered(&self) -> bool {
-        self.fate == Fate::Accepted || self.evidence.signs.delivered.is_some()
+        self.fate == Fate::Accepted || self.signs.delivered.is_some()
     }
 
     /// What the machine was seen to do.
     fn seen(&self, watched: &str) -> String {
-        let signs = &self.evidence.signs;
+        let signs = &self.signs;
         let effects = signs.effects.join(", ");
         match (signs.crash, signs.restart != Restart::NotSeen) {
             (true, false) => {
@@ -138,7 +111,7 @@ impl Watch {
             // may have done it.
             (false, true) if self.is_known_delivered() => format!("crash seen: {effects}"),
             (false, true) => format!("restart seen: {effects}"),
-            (false, false) => match (self.evidence.notes.cause, self.evidence.notes.log) {
+            (false, false) => match (self.notes.cause, self.notes.log) {
                 (None, None) => format!(
                     "it stayed on for {watched} (its BMC tells neither a restart cause nor of events)"
                 ),

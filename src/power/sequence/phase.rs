@@ -19,22 +19,63 @@ pub(crate) enum Next {
     Out(OrderId),
 }
 
-/// See the head of this file.
+/// See the head of this file: each phase is a value of its own, which says what it does with a
+/// report, with somebody else's reading and with its deadline.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     /// Not begun.
     Queued,
+    Recording(Recording),
+    SoftPressing(SoftPressing),
+    SoftWaiting(SoftWaiting),
+    Switching(Switching),
+    Watching(Watching),
+    MinOffTime(MinOffTime),
+    RecordingEvidence(RecordingEvidence),
+    LastLook(LastLook),
+    Pulsing(Pulsing),
+    Observing(Observing),
+    NmiWatching(NmiWatching),
+    Explaining(Explaining),
+    AwaitingShutdown(AwaitingShutdown),
+    Suspended(Suspended),
+    Withdrawing(Withdrawing),
+    Ended(Outcome),
+}
+
+/// The structs of the phases, each of which is a [`Phase`].
+macro_rules! phases {
+    ($($(#[$doc:meta])* $phase:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ })+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, PartialEq, Eq, Debug)]
+            pub(crate) struct $phase {
+                $($(#[$field_doc])* pub(in crate::power) $field: $type,)+
+            }
+
+            impl From<$phase> for Phase {
+                fn from(phase: $phase) -> Self {
+                    Self::$phase(phase)
+                }
+            }
+        )+
+    };
+}
+
+phases! {
     /// Reading the power state, so that a rollback knows where to return.
     Recording {
         until: Age,
         looks: u32,
         next: Next,
-    },
+    }
+
     /// Asking the operating system to shut down.
     SoftPressing {
         soft: Soft,
         next: Next,
-    },
+    }
+
     /// The operating system is going down, or is not: looking.
     SoftWaiting {
         soft: Soft,
@@ -44,12 +85,14 @@ pub(crate) enum Phase {
         /// From when on a look that shows "on" leads to another request, `None` for never.
         press_again: Option<Age>,
         next: Next,
-    },
+    }
+
     /// Sending a level.
     Switching {
         leg: Leg,
         next: Next,
-    },
+    }
+
     /// Looking whether a level came about.
     Watching {
         leg: Leg,
@@ -59,13 +102,15 @@ pub(crate) enum Phase {
         /// From when on a look that shows the other state leads to the level being sent (again).
         press_again: Age,
         next: Next,
-    },
+    }
+
     /// Off, and kept off for the minimum time.
     MinOffTime {
         rested: Age,
         /// A look that has to be taken first (after a resume or a restart).
         look: Option<Look>,
-    },
+    }
+
     /// Reading what an NMI, reset or cycle may change, before it is sent.
     RecordingEvidence {
         until: Age,
@@ -73,21 +118,24 @@ pub(crate) enum Phase {
         asked: Question,
         tries: u32,
         next: Next,
-    },
+    }
+
     /// The last look before a pulse, where the BMC was silent or time passed since the first.
     LastLook {
         until: Age,
         notes: Notes,
         looks: u32,
         next: Next,
-    },
+    }
+
     /// Sending the pulse.
     Pulsing {
         until: Age,
         notes: Notes,
         refusals: u32,
         next: Next,
-    },
+    }
+
     /// After a reset or cycle: looking what it did.
     Observing {
         until: Age,
@@ -99,7 +147,8 @@ pub(crate) enum Phase {
         on_since: Option<Age>,
         asked: Question,
         next: Next,
-    },
+    }
+
     /// After an NMI: looking what it did.
     NmiWatching {
         until: Age,
@@ -109,14 +158,16 @@ pub(crate) enum Phase {
         looks: u32,
         asked: Question,
         next: Next,
-    },
+    }
+
     /// A pulse was refused in the present state: reading which state that is.
     Explaining {
         until: Age,
         refusal: vocabulary::Refusal,
         looks: u32,
         next: Next,
-    },
+    }
+
     /// Rolling back after a soft request: a machine that goes down is switched on again, one that
     /// stays up is left.
     AwaitingShutdown {
@@ -126,19 +177,49 @@ pub(crate) enum Phase {
         settled: Age,
         looks: u32,
         next: Next,
-    },
+    }
+
     /// Standing still.
     Suspended {
-        inner: Box<Self>,
+        inner: Box<Phase>,
         look: SlowLook,
-    },
+    }
+
     /// The outstanding changing order is being withdrawn; then the control is carried out.
     Withdrawing {
         id: OrderId,
         then: Then,
         until: Age,
-    },
-    Ended(Outcome),
+    }
+}
+
+/// The place of a phase's order, by a reference of the kind that the phase is seen by.
+macro_rules! next_of {
+    ($phase:expr) => {
+        match $phase {
+            Phase::Recording(Recording { next, .. })
+            | Phase::SoftPressing(SoftPressing { next, .. })
+            | Phase::SoftWaiting(SoftWaiting { next, .. })
+            | Phase::Switching(Switching { next, .. })
+            | Phase::Watching(Watching { next, .. })
+            | Phase::MinOffTime(MinOffTime {
+                look: Some(Look { next, .. }),
+                ..
+            })
+            | Phase::RecordingEvidence(RecordingEvidence { next, .. })
+            | Phase::LastLook(LastLook { next, .. })
+            | Phase::Pulsing(Pulsing { next, .. })
+            | Phase::Observing(Observing { next, .. })
+            | Phase::NmiWatching(NmiWatching { next, .. })
+            | Phase::Explaining(Explaining { next, .. })
+            | Phase::AwaitingShutdown(AwaitingShutdown { next, .. }) => Some(next),
+            Phase::MinOffTime(MinOffTime { look: None, .. })
+            | Phase::Queued
+            | Phase::Suspended(_)
+            | Phase::Withdrawing(_)
+            | Phase::Ended(_) => None,
+        }
+    };
 }
 
 /// A look beside the phase's own business.
@@ -314,24 +395,24 @@ impl Phase {
     /// The order that the phase issues or has issued.
     pub(in crate::power) fn order(&self, operation: Operation) -> Option<Order> {
         match self {
-            Self::Queued | Self::Withdrawing { .. } | Self::Ended(_) => None,
-            Self::MinOffTime { look, .. } => look.as_ref().map(|_| Order::ReadPower),
-            Self::SoftPressing { .. } => Some(Order::SoftOff),
-            Self::Switching { leg, .. } => Some(match leg.to {
+            Self::Queued | Self::Withdrawing(_) | Self::Ended(_) => None,
+            Self::MinOffTime(phase) => phase.look.as_ref().map(|_| Order::ReadPower),
+            Self::SoftPressing(_) => Some(Order::SoftOff),
+            Self::Switching(phase) => Some(match phase.leg.to {
                 Power::On => Order::PowerOn,
                 Power::Off => Order::PowerOff,
             }),
-            Self::Pulsing { .. } => crate::power::pulse(operation),
-            Self::RecordingEvidence { asked, .. }
-            | Self::Observing { asked, .. }
-            | Self::NmiWatching { asked, .. } => Some(asked.order()),
-            Self::Recording { .. }
-            | Self::SoftWaiting { .. }
-            | Self::Watching { .. }
-            | Self::LastLook { .. }
-            | Self::Explaining { .. }
-            | Self::AwaitingShutdown { .. }
-            | Self::Suspended { .. } => Some(Order::ReadPower),
+            Self::Pulsing(_) => crate::power::pulse(operation),
+            Self::RecordingEvidence(RecordingEvidence { asked, .. })
+            | Self::Observing(Observing { asked, .. })
+            | Self::NmiWatching(NmiWatching { asked, .. }) => Some(asked.order()),
+            Self::Recording(_)
+            | Self::SoftWaiting(_)
+            | Self::Watching(_)
+            | Self::LastLook(_)
+            | Self::Explaining(_)
+            | Self::AwaitingShutdown(_)
+            | Self::Suspended(_) => Some(Order::ReadPower),
         }
     }
 
@@ -341,22 +422,22 @@ impl Phase {
     pub(in crate::power) fn leads_to_change(&self, operation: Operation) -> bool {
         match self {
             Self::Queued
-            | Self::Recording { .. }
-            | Self::SoftPressing { .. }
-            | Self::Switching { .. }
-            | Self::MinOffTime { .. }
-            | Self::RecordingEvidence { .. }
-            | Self::LastLook { .. }
-            | Self::Pulsing { .. }
-            | Self::AwaitingShutdown { .. } => true,
-            Self::SoftWaiting {
+            | Self::Recording(_)
+            | Self::SoftPressing(_)
+            | Self::Switching(_)
+            | Self::MinOffTime(_)
+            | Self::RecordingEvidence(_)
+            | Self::LastLook(_)
+            | Self::Pulsing(_)
+            | Self::AwaitingShutdown(_) => true,
+            Self::SoftWaiting(SoftWaiting {
                 soft, press_again, ..
-            } => {
+            }) => {
                 // A soft power off is over with "off", unless it may ask again or turn hard.
                 let again = soft.due || soft.hard_at.is_some() || press_again.is_some();
                 again || operation == Operation::SoftReboot
             }
-            Self::Watching { leg, seen, .. } => match leg.aim {
+            Self::Watching(Watching { leg, seen, .. }) => match leg.aim {
                 Aim::OffThenOn => true,
                 Aim::Final | Aim::Escalated | Aim::Return { .. } => {
                     seen.is_none() || operation == Operation::SoftReboot && leg.to == Power::Off
@@ -364,44 +445,28 @@ impl Phase {
             },
             // None of these reads in order to act, so that its reading may wait
             // for room at the BMC (rule 10).
-            Self::Observing { .. }
-            | Self::NmiWatching { .. }
-            | Self::Explaining { .. }
-            | Self::Suspended { .. }
-            | Self::Withdrawing { .. }
+            Self::Observing(_)
+            | Self::NmiWatching(_)
+            | Self::Explaining(_)
+            | Self::Suspended(_)
+            | Self::Withdrawing(_)
             | Self::Ended(_) => false,
         }
     }
 
     /// The place of its order, for all but the phases that have none and the suspended one.
     pub(in crate::power) fn next_mut(&mut self) -> Option<&mut Next> {
-        match self {
-            Self::Recording { next, .. }
-            | Self::SoftPressing { next, .. }
-            | Self::SoftWaiting { next, .. }
-            | Self::Switching { next, .. }
-            | Self::Watching { next, .. }
-            | Self::RecordingEvidence { next, .. }
-            | Self::LastLook { next, .. }
-            | Self::Pulsing { next, .. }
-            | Self::Observing { next, .. }
-            | Self::NmiWatching { next, .. }
-            | Self::Explaining { next, .. }
-            | Self::AwaitingShutdown { next, .. } => Some(next),
-            Self::MinOffTime { look, .. } => look.as_mut().map(|look| &mut look.next),
-            Self::Queued | Self::Suspended { .. } | Self::Withdrawing { .. } | Self::Ended(_) => {
-                None
-            }
-        }
+        next_of!(self)
     }
 
     /// A soft power off that was to turn hard does not.
     pub(in crate::power) fn never_turns_hard(&mut self) {
         match self {
-            Self::SoftPressing { soft, .. } | Self::SoftWaiting { soft, .. } => {
+            Self::SoftPressing(SoftPressing { soft, .. })
+            | Self::SoftWaiting(SoftWaiting { soft, .. }) => {
                 (soft.hard_at, soft.due) = (None, false);
             }
-            Self::Suspended { inner, .. } => inner.never_turns_hard(),
+            Self::Suspended(phase) => phase.inner.never_turns_hard(),
             _ => {}
         }
     }
@@ -409,27 +474,27 @@ impl Phase {
     /// Whether a pulse is its next order and has not been issued.
     pub(in crate::power) fn has_pulse_to_send(&self) -> bool {
         match self {
-            Self::Pulsing { next, .. } => match next {
+            Self::Pulsing(phase) => match phase.next {
                 Next::At(_) => true,
                 Next::Out(_) => false,
             },
             // Every phase is named, so that a new one does not compile
             // before this is decided (rule 2).
             Self::Queued
-            | Self::Recording { .. }
-            | Self::SoftPressing { .. }
-            | Self::SoftWaiting { .. }
-            | Self::Switching { .. }
-            | Self::Watching { .. }
-            | Self::MinOffTime { .. }
-            | Self::RecordingEvidence { .. }
-            | Self::LastLook { .. }
-            | Self::Observing { .. }
-            | Self::NmiWatching { .. }
-            | Self::Explaining { .. }
-            | Self::AwaitingShutdown { .. }
-            | Self::Suspended { .. }
-            | Self::Withdrawing { .. }
+            | Self::Recording(_)
+            | Self::SoftPressing(_)
+            | Self::SoftWaiting(_)
+            | Self::Switching(_)
+            | Self::Watching(_)
+            | Self::MinOffTime(_)
+            | Self::RecordingEvidence(_)
+            | Self::LastLook(_)
+            | Self::Observing(_)
+            | Self::NmiWatching(_)
+            | Self::Explaining(_)
+            | Self::AwaitingShutdown(_)
+            | Self::Suspended(_)
+            | Self::Withdrawing(_)
             | Self::Ended(_) => false,
         }
     }
@@ -437,56 +502,40 @@ impl Phase {
     /// What is thought of a pulse that was sent.
     pub(in crate::power) fn fate_mut(&mut self) -> Option<&mut Fate> {
         match self {
-            Self::Observing { fate, .. } | Self::NmiWatching { fate, .. } => Some(fate),
-            Self::Suspended { inner, .. } => inner.fate_mut(),
+            Self::Observing(Observing { fate, .. })
+            | Self::NmiWatching(NmiWatching { fate, .. }) => Some(fate),
+            Self::Suspended(phase) => phase.inner.fate_mut(),
             _ => None,
         }
     }
 
-    /// The place of its order; see [`Phase::next_mut`].
+    /// The same, to look at.
     pub(in crate::power) fn next(&self) -> Option<Next> {
-        match self {
-            Self::Recording { next, .. }
-            | Self::SoftPressing { next, .. }
-            | Self::SoftWaiting { next, .. }
-            | Self::Switching { next, .. }
-            | Self::Watching { next, .. }
-            | Self::RecordingEvidence { next, .. }
-            | Self::LastLook { next, .. }
-            | Self::Pulsing { next, .. }
-            | Self::Observing { next, .. }
-            | Self::NmiWatching { next, .. }
-            | Self::Explaining { next, .. }
-            | Self::AwaitingShutdown { next, .. } => Some(*next),
-            Self::MinOffTime { look, .. } => look.as_ref().map(|look| look.next),
-            Self::Queued | Self::Suspended { .. } | Self::Withdrawing { .. } | Self::Ended(_) => {
-                None
-            }
-        }
+        next_of!(self).copied()
     }
 
     /// The order whose report is awaited.
     pub(in crate::power) fn outstanding(&self) -> Option<OrderId> {
         match self {
-            Self::Suspended { look, .. } => match look {
-                SlowLook::Out(id) => Some(*id),
+            Self::Suspended(phase) => match phase.look {
+                SlowLook::Out(id) => Some(id),
                 SlowLook::At(_) => None,
             },
-            Self::Withdrawing { id, .. } => Some(*id),
+            Self::Withdrawing(phase) => Some(phase.id),
             Self::Queued
-            | Self::Recording { .. }
-            | Self::SoftPressing { .. }
-            | Self::SoftWaiting { .. }
-            | Self::Switching { .. }
-            | Self::Watching { .. }
-            | Self::MinOffTime { .. }
-            | Self::RecordingEvidence { .. }
-            | Self::LastLook { .. }
-            | Self::Pulsing { .. }
-            | Self::Observing { .. }
-            | Self::NmiWatching { .. }
-            | Self::Explaining { .. }
-            | Self::AwaitingShutdown { .. }
+            | Self::Recording(_)
+            | Self::SoftPressing(_)
+            | Self::SoftWaiting(_)
+            | Self::Switching(_)
+            | Self::Watching(_)
+            | Self::MinOffTime(_)
+            | Self::RecordingEvidence(_)
+            | Self::LastLook(_)
+            | Self::Pulsing(_)
+            | Self::Observing(_)
+            | Self::NmiWatching(_)
+            | Self::Explaining(_)
+            | Self::AwaitingShutdown(_)
             | Self::Ended(_) => match self.next() {
                 Some(Next::Out(id)) => Some(id),
                 Some(Next::At(_)) | None => None,
@@ -498,19 +547,19 @@ impl Phase {
     /// where the reading may still come that confirms what was read in the last moment.
     pub(in crate::power) fn deadline(&self) -> Option<Age> {
         match self {
-            Self::SoftWaiting {
+            Self::SoftWaiting(SoftWaiting {
                 seen: Some(_),
                 soft,
                 ..
-            } => {
+            }) => {
                 let until = soft.until + LAST_READING;
                 // T2 may come first: `soft` then gives the look that
                 // confirms "off" a time of its own.
                 Some(soft.hard_at.map_or(until, |hard_at| hard_at.min(until)))
             }
-            Self::Watching {
+            Self::Watching(Watching {
                 seen: Some(_), leg, ..
-            } if !leg.is_return() => Some(leg.until + LAST_READING),
+            }) if !leg.is_return() => Some(leg.until + LAST_READING),
             phase => phase.until(),
         }
     }
@@ -518,48 +567,53 @@ impl Phase {
     /// When its time is over.
     pub(in crate::power) fn until(&self) -> Option<Age> {
         match self {
-            Self::Queued | Self::Suspended { .. } | Self::Ended(_) => None,
-            Self::SoftPressing { soft, .. } | Self::SoftWaiting { soft, .. } => Some(
+            Self::Queued | Self::Suspended(_) | Self::Ended(_) => None,
+            Self::SoftPressing(SoftPressing { soft, .. })
+            | Self::SoftWaiting(SoftWaiting { soft, .. }) => Some(
                 soft.hard_at
                     .map_or(soft.until, |hard_at| hard_at.min(soft.until)),
             ),
-            Self::Switching { leg, .. } | Self::Watching { leg, .. } => Some(leg.until),
-            Self::MinOffTime { rested, .. } => Some(*rested),
-            Self::Recording { until, .. }
-            | Self::RecordingEvidence { until, .. }
-            | Self::LastLook { until, .. }
-            | Self::Pulsing { until, .. }
-            | Self::Observing { until, .. }
-            | Self::NmiWatching { until, .. }
-            | Self::Explaining { until, .. }
-            | Self::AwaitingShutdown { until, .. }
-            | Self::Withdrawing { until, .. } => Some(*until),
+            Self::Switching(Switching { leg, .. }) | Self::Watching(Watching { leg, .. }) => {
+                Some(leg.until)
+            }
+            Self::MinOffTime(phase) => Some(phase.rested),
+            Self::Recording(Recording { until, .. })
+            | Self::RecordingEvidence(RecordingEvidence { until, .. })
+            | Self::LastLook(LastLook { until, .. })
+            | Self::Pulsing(Pulsing { until, .. })
+            | Self::Observing(Observing { until, .. })
+            | Self::NmiWatching(NmiWatching { until, .. })
+            | Self::Explaining(Explaining { until, .. })
+            | Self::AwaitingShutdown(AwaitingShutdown { until, .. })
+            | Self::Withdrawing(Withdrawing { until, .. }) => Some(*until),
         }
     }
 
     /// Whether it is on the way back to the state of the start.
     pub(in crate::power) fn is_return(&self) -> bool {
         match self {
-            Self::Switching { leg, .. } | Self::Watching { leg, .. } => leg.is_return(),
-            Self::AwaitingShutdown { .. } => true,
-            Self::Withdrawing { then, .. } => match then {
+            Self::Switching(Switching { leg, .. }) | Self::Watching(Watching { leg, .. }) => {
+                leg.is_return()
+            }
+            Self::AwaitingShutdown(_) => true,
+            Self::Withdrawing(phase) => match phase.then {
                 Then::Rollback { .. } => true,
                 Then::Abort { .. } | Then::Cancel { .. } => false,
             },
             // A rollback is held and never suspended, so that no
             // suspended phase is on the way back.
             Self::Queued
-            | Self::Recording { .. }
-            | Self::SoftPressing { .. }
-            | Self::SoftWaiting { .. }
-            | Self::MinOffTime { .. }
-            | Self::RecordingEvidence { .. }
-            | Self::LastLook { .. }
-            | Self::Pulsing { .. }
-            | Self::Observing { .. }
-            | Self::NmiWatching { .. }
-            | Self::Explaining { .. }
-            | Self::Suspended { .. }
+            | Self::Recording(_)
+            | Self::SoftPressing(_)
+            | Self::SoftWaiting(_)
+            | Self::MinOffTime(_)
+            | Self::RecordingEvidence(_)
+            | Self::LastLook(_)
+            | Self::Pulsing(_)
+            | Self::Observing(_)
+            | Self::NmiWatching(_)
+            | Self::Explaining(_)
+            | Self::Suspended(_)
             | Self::Ended(_) => false,
         }
     }

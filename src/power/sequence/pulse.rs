@@ -5,213 +5,184 @@ use super::Input;
 use super::clock::Age;
 use super::evidence::Evidence;
 use super::knowledge::{Finding, Knowledge, refused};
-use super::phase::{Fate, Next, Notes, Phase, Question, Restart, Signs};
-use crate::bmc::vocabulary::{Reading, RefusalKind, Report};
+use super::phase::{
+    Explaining, Fate, LastLook, Next, NmiWatching, Notes, Observing, Phase, Pulsing, Question,
+    Restart, Signs,
+};
+use crate::bmc::vocabulary::{Reading, Refusal, RefusalKind, Report};
 use crate::model::{Delivery, Operation, Power};
 use crate::power::Sent;
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
 use std::time::Duration;
 
-/// Sends the pulse now.
-pub(super) fn send(until: Age, notes: Notes, age: Age) -> Phase {
-    Phase::Pulsing {
-        until,
-        notes,
-        refusals: 0,
-        next: Next::At(age),
-    }
-}
-
-/// The pulse of a [`Phase::Pulsing`] may have arrived although no answer is awaited any more.
+/// The pulse of a [`Pulsing`] may have arrived although no answer is awaited any more.
 pub(super) fn after_possible_arrival(phase: Phase, knowledge: &Knowledge) -> Phase {
     match phase {
-        Phase::Pulsing { until, notes, .. } => {
-            let why = "its answer was not awaited".to_owned();
-            watch(until, notes, Fate::Unknown { why }, knowledge)
-        }
+        Phase::Pulsing(pulsing) => pulsing.unknown("its answer was not awaited", knowledge),
         phase => phase,
     }
 }
 
-pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    let age = knowledge.clock.age();
-    match (phase, input) {
-        (
-            Phase::Pulsing {
-                until,
-                notes,
-                refusals,
-                ..
-            },
-            Input::Report(report),
-        ) => pulsed(until, notes, refusals, report, knowledge),
-        (
-            Phase::Pulsing {
-                until,
-                notes,
-                next: Next::At(_),
-                ..
-            },
-            Input::Observed(Power::Off),
-        ) => Phase::LastLook {
+impl Pulsing {
+    /// Sends the pulse now.
+    pub(super) fn begin(until: Age, notes: Notes, age: Age) -> Phase {
+        let next = Next::At(age);
+        Self {
             until,
             notes,
-            looks: 0,
-            next: Next::At(age),
-        },
-        (Phase::Pulsing { until, notes, .. }, Input::Deadline) => late(until, notes, knowledge),
-        (
-            Phase::Observing {
-                until,
-                notes,
-                fate,
-                signs,
-                looks,
-                on_since,
-                asked,
-                ..
-            },
-            input @ (Input::Report(_) | Input::Deadline),
-        ) => {
-            let judge = Judge {
-                until,
-                evidence: Evidence { notes, signs },
-                fate,
-                looks,
-                on_since,
-            };
-            match input {
-                Input::Report(report) => judge.answered(asked, report, knowledge),
-                Input::Observed(_) | Input::Deadline => judge.over(knowledge),
-            }
+            refusals: 0,
+            next,
         }
-        (phase, _) => phase,
+        .into()
     }
-}
 
-/// The time for the pulse is over.
-fn late(until: Age, notes: Notes, knowledge: &Knowledge) -> Phase {
-    if !knowledge.pulse_handed() {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            // It has not left, and somebody read the machine off: look once more.
+            Input::Observed(Power::Off) if matches!(self.next, Next::At(_)) => {
+                LastLook::begin(self.until, self.notes, knowledge.clock.age())
+            }
+            Input::Observed(_) => self.into(),
+            Input::Deadline => self.late(knowledge),
+        }
+    }
+
+    /// The time for the pulse is over.
+    fn late(self, knowledge: &Knowledge) -> Phase {
+        if knowledge.pulse_handed() {
+            return self.unknown("no answer in time", knowledge);
+        }
         let what = match knowledge.was_refused() {
             true => "it was refused until its time was over",
             false => "it could not be sent",
         };
-        return knowledge.fail(&format!("{what}{}", knowledge.and_trouble()));
+        knowledge.fail(&format!("{what}{}", knowledge.and_trouble()))
     }
-    let why = "no answer in time".to_owned();
-    watch(until, notes, Fate::Unknown { why }, knowledge)
-}
 
-/// The report of the pulse.
-fn pulsed(
-    until: Age,
-    notes: Notes,
-    refusals: u32,
-    report: &Report,
-    knowledge: &Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    let again = |notes: Notes| Phase::Pulsing {
-        until,
-        notes,
-        refusals: refusals.saturating_add(1),
-        next: Next::At(age + backoff(refusals)),
-    };
-    match report {
-        Report::Accepted(_) => watch(until, notes, Fate::Accepted, knowledge),
-        // These codes do not say whether it was carried out, and a
-        // pulse is not sent twice (rule 2).
-        Report::Refused(refusal) if is_ambiguous(refusal) => {
-            let why = format!("the BMC answered {}", refused(refusal));
-            watch(until, notes, Fate::Unknown { why }, knowledge)
+    /// The report of the pulse.
+    fn answered(self, report: &Report, knowledge: &Knowledge) -> Phase {
+        match report {
+            Report::Accepted(_) => self.watch(Fate::Accepted, knowledge),
+            // These codes do not say whether it was carried out, and a
+            // pulse is not sent twice (rule 2).
+            Report::Refused(refusal) if is_ambiguous(refusal) => {
+                self.unknown(&format!("the BMC answered {}", refused(refusal)), knowledge)
+            }
+            Report::Refused(refusal) => self.refused(refusal, knowledge),
+            Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
+                knowledge.fail(&silence.text)
+            }
+            Report::Unanswered(silence) => match silence.delivery {
+                // It did not leave, so that the one that follows is the first (rule 2).
+                Delivery::NotSent => self.again(knowledge),
+                Delivery::Unknown => {
+                    self.unknown(&format!("not answered ({})", silence.text), knowledge)
+                }
+            },
         }
-        Report::Refused(refusal) => match refusal.kind {
-            // The BMC says that it did not do it, so that the next one is not a second pulse.
-            RefusalKind::Busy | RefusalKind::Doubted => again(notes),
-            RefusalKind::NotInPresentState => Phase::Explaining {
-                until,
+    }
+
+    /// The BMC says that it did not do it.
+    fn refused(self, refusal: &Refusal, knowledge: &Knowledge) -> Phase {
+        match refusal.kind {
+            // So the next one is not a second pulse.
+            RefusalKind::Busy | RefusalKind::Doubted => self.again(knowledge),
+            RefusalKind::NotInPresentState => Explaining {
+                until: self.until,
                 refusal: refusal.clone(),
                 looks: 0,
-                next: Next::At(age),
-            },
+                next: Next::At(knowledge.clock.age()),
+            }
+            .into(),
             RefusalKind::Failed
             | RefusalKind::Updating
             | RefusalKind::NotSupported
             | RefusalKind::NotPermitted => {
                 knowledge.fail(&format!("it was refused: {}", refused(refusal)))
             }
-        },
-        Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
-            knowledge.fail(&silence.text)
         }
-        Report::Unanswered(silence) => match silence.delivery {
-            // It did not leave, so that the one that follows is the first (rule 2).
-            Delivery::NotSent => again(notes),
-            Delivery::Unknown => {
-                let why = format!("not answered ({})", silence.text);
-                watch(until, notes, Fate::Unknown { why }, knowledge)
-            }
-        },
     }
-}
 
-/// Looks what it did.
-fn watch(until: Age, notes: Notes, fate: Fate, knowledge: &Knowledge) -> Phase {
-    let age = knowledge.clock.age();
-    if knowledge.operation == Operation::InjectNmi {
-        return Phase::NmiWatching {
-            until: age + knowledge.settings.nmi_watch,
+    fn again(self, knowledge: &Knowledge) -> Phase {
+        Self {
+            refusals: self.refusals.saturating_add(1),
+            next: Next::At(knowledge.clock.age() + backoff(self.refusals)),
+            ..self
+        }
+        .into()
+    }
+
+    /// Nobody knows whether it arrived.
+    fn unknown(self, why: &str, knowledge: &Knowledge) -> Phase {
+        let why = why.to_owned();
+        self.watch(Fate::Unknown { why }, knowledge)
+    }
+
+    /// Looks what it did.
+    fn watch(self, fate: Fate, knowledge: &Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let Self { until, notes, .. } = self;
+        if knowledge.operation == Operation::InjectNmi {
+            return NmiWatching {
+                until: age + knowledge.settings.nmi_watch,
+                notes,
+                fate,
+                signs: Signs::default(),
+                looks: 1,
+                asked: Question::Power,
+                next: knowledge.next_look(0),
+            }
+            .into();
+        }
+        Observing {
+            until,
             notes,
             fate,
             signs: Signs::default(),
             looks: 1,
+            on_since: None,
             asked: Question::Power,
-            next: Next::At(age + knowledge.settings.look_pause(0)),
-        };
-    }
-    Phase::Observing {
-        until,
-        notes,
-        fate,
-        signs: Signs::default(),
-        looks: 1,
-        on_since: None,
-        asked: Question::Power,
-        next: Next::At(age + pause(0, knowledge)),
+            next: Next::At(age + pause(0, knowledge)),
+        }
+        .into()
     }
 }
 
-/// One look at what a reset or a cycle did, taken apart so that its rounds read as such.
-struct Judge {
-    until: Age,
-    evidence: Evidence,
-    fate: Fate,
-    looks: u32,
-    on_since: Option<Age>,
-}
-
-impl Judge {
-    fn ask(self, asked: Question, at: Age) -> Phase {
-        Phase::Observing {
-            until: self.until,
-            notes: self.evidence.notes,
-            fate: self.fate,
-            signs: self.evidence.signs,
-            looks: self.looks,
-            on_since: self.on_since,
-            asked,
-            next: Next::At(at),
+impl Observing {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            Input::Observed(_) => self.into(),
+            Input::Deadline => self.over(knowledge),
         }
     }
 
-    fn answered(mut self, asked: Question, report: &Report, knowledge: &mut Knowledge) -> Phase {
+    fn evidence(&mut self) -> Evidence<'_> {
+        Evidence {
+            notes: &mut self.notes,
+            signs: &mut self.signs,
+        }
+    }
+
+    fn ask(self, asked: Question, at: Age) -> Phase {
+        let next = Next::At(at);
+        Self {
+            asked,
+            next,
+            ..self
+        }
+        .into()
+    }
+
+    fn answered(mut self, report: &Report, knowledge: &mut Knowledge) -> Phase {
         let age = knowledge.clock.age();
         let before = knowledge.power;
         let earlier = knowledge.against(Power::On).count();
-        let known = self.evidence.signs.effects.len();
+        let known = self.signs.effects.len();
         let mut more = None;
-        if asked == Question::Power {
+        if self.asked == Question::Power {
             match knowledge.take_reading(report) {
                 Finding::Read(Power::On) => {
                     let since = self.on_since.unwrap_or(age);
@@ -226,7 +197,7 @@ impl Judge {
                     // pulse arrived.
                     let explained = knowledge.against(Power::On).count() < earlier;
                     if self.fate.is_arrived() || !explained {
-                        self.evidence.take_power(Power::Off, before, knowledge);
+                        self.evidence().take_power(Power::Off, before, knowledge);
                     }
                     self.on_since = None;
                 }
@@ -237,15 +208,16 @@ impl Judge {
             // A cycle may be over in a second: questions beside the power would look away from it.
             let in_turn = !self.is_watchful(knowledge) || self.looks.is_multiple_of(REST_EACH);
             if !is_early(knowledge) && in_turn {
-                more = self.evidence.after_power();
+                more = self.evidence().after_power();
             }
         } else {
-            more = self.evidence.answered(asked, report, knowledge);
+            let asked = self.asked;
+            more = self.evidence().answered(asked, report, knowledge);
         }
-        for effect in &self.evidence.signs.effects[known..] {
+        for effect in &self.signs.effects[known..] {
             knowledge.remark(effect.clone());
         }
-        self.fate = match self.evidence.signs.effects.last() {
+        self.fate = match self.signs.effects.last() {
             Some(effect) if !self.may_be_anothers(knowledge) => shown(self.fate, effect),
             Some(_) | None => self.fate,
         };
@@ -264,7 +236,7 @@ impl Judge {
                 Some((_, Report::Accepted(Reading::Power(Power::Off))))
             )
         };
-        let unsigned = self.evidence.signs.restart != Restart::Off;
+        let unsigned = self.signs.restart != Restart::Off;
         let went_off = unsigned && knowledge.since_pulse().any(off);
         went_off || knowledge.against(Power::On).next().is_some()
     }
@@ -288,14 +260,14 @@ impl Judge {
     /// Whether a cycle has shown nothing yet: it may come late, and be over in a second.
     fn is_watchful(&self, knowledge: &Knowledge) -> bool {
         let cycle = knowledge.operation == Operation::Cycle;
-        cycle && self.evidence.signs.restart == Restart::NotSeen
+        cycle && self.signs.restart == Restart::NotSeen
     }
 
     /// How long "on" must hold: the "on" from before a cycle would not, and some BMCs write down
     /// that they act before they do.
     fn steady(&self, knowledge: &Knowledge) -> Duration {
         let confirm = knowledge.confirmed_after(Power::On);
-        match (self.evidence.signs.restart, knowledge.operation) {
+        match (self.signs.restart, knowledge.operation) {
             (Restart::Off, _) => confirm,
             (Restart::Cause | Restart::Entry, Operation::Reset) => confirm,
             (Restart::Cause | Restart::Entry | Restart::NotSeen, _) => {
@@ -307,12 +279,12 @@ impl Judge {
     /// Whether "on" that has held is the end: a machine that was never seen to go has not been
     /// through a cycle. A reset need not show.
     fn is_done(&self, knowledge: &Knowledge) -> bool {
-        self.evidence.signs.restart != Restart::NotSeen || knowledge.operation != Operation::Cycle
+        self.signs.restart != Restart::NotSeen || knowledge.operation != Operation::Cycle
     }
 
     fn done(&self, knowledge: &Knowledge) -> Phase {
         let (name, at) = (knowledge.operation.name(), knowledge.at());
-        let seen = self.evidence.signs.restart != Restart::NotSeen;
+        let seen = self.signs.restart != Restart::NotSeen;
         let how = match &self.fate {
             // Rule 8: a reset need not show, and the words claim no more than was seen.
             Fate::Accepted if !seen => {

@@ -3,8 +3,11 @@
 
 use super::clock::Age;
 use super::knowledge::{Finding, Knowledge, refused};
-use super::phase::{LogMark, Next, Notes, Phase, Question};
-use super::{Input, level, pulse, soft};
+use super::phase::{
+    Explaining, LastLook, LogMark, Next, Notes, Phase, Pulsing, Question, Recording,
+    RecordingEvidence,
+};
+use super::{Input, level, soft};
 use crate::bmc::vocabulary::{self, Reading, Report};
 use crate::model::{Operation, Power};
 
@@ -19,130 +22,114 @@ pub(super) fn begin(knowledge: &Knowledge) -> Phase {
     };
     // A time that the request named has been running since then.
     let latest = Age::default() + settings.nameable(knowledge.operation);
-    Phase::Recording {
+    Recording {
         until: latest.min(age + longest),
         looks: 0,
         next: Next::At(age),
     }
+    .into()
 }
 
-pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    match (phase, input) {
-        (Phase::Recording { until, looks, .. }, Input::Report(report)) => {
-            recording(until, looks, report, knowledge)
-        }
-        (Phase::Recording { .. }, Input::Deadline) => knowledge.fail(&format!(
-            "the power state could not be read{}",
-            knowledge.and_trouble()
-        )),
-        (
-            Phase::RecordingEvidence {
-                until,
-                notes,
-                asked,
-                tries,
-                ..
-            },
-            Input::Report(report),
-        ) => noting(until, notes, asked, tries, report, knowledge),
-        (
-            Phase::LastLook {
-                until,
-                notes,
-                looks,
-                ..
-            },
-            Input::Report(report),
-        ) => last_look(until, notes, looks, report, knowledge),
-        (
-            Phase::Explaining {
-                until,
-                refusal,
-                looks,
-                ..
-            },
-            Input::Report(report),
-        ) => explaining(until, refusal, looks, report, knowledge),
-        (Phase::RecordingEvidence { .. } | Phase::LastLook { .. }, Input::Deadline) => knowledge
-            .fail(&format!(
-                "the BMC could not be read any more, so that it was not sent{}",
+impl Recording {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            Input::Observed(_) => self.into(),
+            Input::Deadline => knowledge.fail(&format!(
+                "the power state could not be read{}",
                 knowledge.and_trouble()
             )),
-        (Phase::Explaining { refusal, .. }, Input::Deadline) => knowledge.fail(&refused(&refusal)),
-        // Before a pulse a node that somebody switched off is looked at once more.
-        (mut phase, Input::Observed(power)) => {
-            if let Phase::RecordingEvidence { notes, .. } = &mut phase {
-                notes.unsure |= power == Power::Off;
-            }
-            phase
         }
-        (phase, _) => phase,
+    }
+
+    /// The first reading.
+    fn answered(self, report: &Report, knowledge: &mut Knowledge) -> Phase {
+        match knowledge.take_reading(report) {
+            Finding::Read(power) => recorded(power, self.until, knowledge),
+            Finding::Nothing => Self {
+                looks: self.looks + 1,
+                next: knowledge.next_look(self.looks),
+                ..self
+            }
+            .into(),
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        }
     }
 }
 
-/// The first reading.
-fn recording(until: Age, looks: u32, report: &Report, knowledge: &mut Knowledge) -> Phase {
-    match knowledge.take_reading(report) {
-        Finding::Read(power) => recorded(power, until, knowledge),
-        Finding::Nothing => Phase::Recording {
-            until,
-            looks: looks + 1,
-            next: Next::At(knowledge.clock.age() + knowledge.settings.look_pause(looks)),
-        },
-        Finding::Hopeless(why) => knowledge.fail(&why),
-    }
-}
-
-/// The reading before a pulse leaves.
-fn last_look(
-    until: Age,
-    notes: Notes,
-    looks: u32,
-    report: &Report,
-    knowledge: &mut Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    match knowledge.take_reading(report) {
-        Finding::Read(Power::On) => Phase::Pulsing {
+impl LastLook {
+    /// One look before a pulse, now.
+    pub(super) fn begin(until: Age, notes: Notes, age: Age) -> Phase {
+        let next = Next::At(age);
+        Self {
             until,
             notes,
-            refusals: 0,
-            next: Next::At(age),
-        },
-        Finding::Read(Power::Off) => refuse_off(knowledge),
-        Finding::Nothing => Phase::LastLook {
-            until,
-            notes,
-            looks: looks + 1,
-            next: Next::At(age + knowledge.settings.look_pause(looks)),
-        },
-        Finding::Hopeless(why) => knowledge.fail(&why),
+            looks: 0,
+            next,
+        }
+        .into()
+    }
+
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            Input::Observed(_) => self.into(),
+            Input::Deadline => unread(knowledge),
+        }
+    }
+
+    /// The reading before a pulse leaves.
+    fn answered(self, report: &Report, knowledge: &mut Knowledge) -> Phase {
+        match knowledge.take_reading(report) {
+            Finding::Read(Power::On) => {
+                Pulsing::begin(self.until, self.notes, knowledge.clock.age())
+            }
+            Finding::Read(Power::Off) => refuse_off(knowledge),
+            Finding::Nothing => Self {
+                looks: self.looks + 1,
+                next: knowledge.next_look(self.looks),
+                ..self
+            }
+            .into(),
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        }
     }
 }
 
-/// The reading that says why a pulse was refused.
-fn explaining(
-    until: Age,
-    refusal: vocabulary::Refusal,
-    looks: u32,
-    report: &Report,
-    knowledge: &mut Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    match knowledge.take_reading(report) {
-        Finding::Read(Power::Off) => refuse_off(knowledge),
-        Finding::Read(Power::On) => knowledge.fail(&format!(
-            "the node is on, but the BMC will not: {}",
-            refused(&refusal)
-        )),
-        Finding::Nothing => Phase::Explaining {
-            until,
-            refusal,
-            looks: looks + 1,
-            next: Next::At(age + knowledge.settings.look_pause(looks)),
-        },
-        Finding::Hopeless(why) => knowledge.fail(&why),
+impl Explaining {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            Input::Observed(_) => self.into(),
+            Input::Deadline => knowledge.fail(&refused(&self.refusal)),
+        }
     }
+
+    /// The reading that says why a pulse was refused.
+    fn answered(self, report: &Report, knowledge: &mut Knowledge) -> Phase {
+        match knowledge.take_reading(report) {
+            Finding::Read(Power::Off) => refuse_off(knowledge),
+            Finding::Read(Power::On) => knowledge.fail(&format!(
+                "the node is on, but the BMC will not: {}",
+                refused(&self.refusal)
+            )),
+            Finding::Nothing => Self {
+                looks: self.looks + 1,
+                next: knowledge.next_look(self.looks),
+                ..self
+            }
+            .into(),
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        }
+    }
+}
+
+/// A pulse is not sent where nobody could read what it would change.
+fn unread(knowledge: &Knowledge) -> Phase {
+    knowledge.fail(&format!(
+        "the BMC could not be read any more, so that it was not sent{}",
+        knowledge.and_trouble()
+    ))
 }
 
 /// The power state is known: what is to be done?
@@ -158,18 +145,17 @@ fn recorded(power: Power, until: Age, knowledge: &mut Knowledge) -> Phase {
             level::forward(Power::On, power, knowledge)
         }
         // One reading is not believed: the last look decides about a node that was read off.
-        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, _) => {
-            Phase::RecordingEvidence {
-                until,
-                notes: Notes {
-                    unsure: power == Power::Off,
-                    ..Notes::default()
-                },
-                asked: Question::Cause,
-                tries: 0,
-                next: Next::At(knowledge.clock.age()),
-            }
+        (Operation::InjectNmi | Operation::Reset | Operation::Cycle, _) => RecordingEvidence {
+            until,
+            notes: Notes {
+                unsure: power == Power::Off,
+                ..Notes::default()
+            },
+            asked: Question::Cause,
+            tries: 0,
+            next: Next::At(knowledge.clock.age()),
         }
+        .into(),
     }
 }
 
@@ -178,59 +164,64 @@ fn refuse_off(knowledge: &Knowledge) -> Phase {
     knowledge.fail(&format!("the node is {}", Power::Off))
 }
 
-fn noting(
-    until: Age,
-    mut notes: Notes,
-    asked: Question,
-    tries: u32,
-    report: &Report,
-    knowledge: &Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    let again = |notes: Notes| Phase::RecordingEvidence {
-        until,
-        notes,
-        asked,
-        tries: tries + 1,
-        next: Next::At(age + knowledge.settings.look_pause(tries)),
-    };
-    let following = match (asked, report) {
-        (_, Report::Accepted(reading)) => noted(asked, reading, &mut notes),
-        (_, Report::Refused(refusal)) if refusal.kind == vocabulary::RefusalKind::Updating => {
-            return knowledge.fail(&refused(refusal));
+impl RecordingEvidence {
+    pub(super) fn on(mut self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match input {
+            Input::Report(report) => self.answered(report, knowledge),
+            // Before a pulse a node that somebody switched off is looked at once more.
+            Input::Observed(power) => {
+                self.notes.unsure |= power == Power::Off;
+                self.into()
+            }
+            Input::Deadline => unread(knowledge),
         }
-        (_, Report::Refused(refusal))
-            if refusal.kind == vocabulary::RefusalKind::Busy && tries < MOST_TRIES =>
-        {
-            return again(notes);
+    }
+
+    fn answered(mut self, report: &Report, knowledge: &Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let following = match report {
+            Report::Accepted(reading) => noted(self.asked, reading, &mut self.notes),
+            Report::Refused(refusal) if refusal.kind == vocabulary::RefusalKind::Updating => {
+                return knowledge.fail(&refused(refusal));
+            }
+            Report::Refused(refusal)
+                if refusal.kind == vocabulary::RefusalKind::Busy && self.tries < MOST_TRIES =>
+            {
+                return self.again(knowledge);
+            }
+            Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
+                return knowledge.fail(&silence.text);
+            }
+            Report::Unanswered(_) if self.tries < MOST_TRIES => {
+                // A BMC that was silent may have missed a change of the power:
+                // look once more before the pulse.
+                self.notes.unsure = true;
+                return self.again(knowledge);
+            }
+            Report::Refused(_) | Report::Unanswered(_) => unsaid(self.asked),
+        };
+        match following {
+            Some(asked) => Self {
+                asked,
+                tries: 0,
+                next: Next::At(age),
+                ..self
+            }
+            .into(),
+            // A pulse into a machine that is off does nothing, or something else than was meant.
+            None if self.notes.unsure => LastLook::begin(self.until, self.notes, age),
+            None => Pulsing::begin(self.until, self.notes, age),
         }
-        (_, Report::Unanswered(silence)) if knowledge.is_hopeless(silence) => {
-            return knowledge.fail(&silence.text);
+    }
+
+    /// The same question once more.
+    fn again(self, knowledge: &Knowledge) -> Phase {
+        Self {
+            tries: self.tries + 1,
+            next: knowledge.next_look(self.tries),
+            ..self
         }
-        (_, Report::Unanswered(_)) if tries < MOST_TRIES => {
-            // A BMC that was silent may have missed a change of the power:
-            // look once more before the pulse.
-            notes.unsure = true;
-            return again(notes);
-        }
-        (_, Report::Refused(_) | Report::Unanswered(_)) => unsaid(asked),
-    };
-    match following {
-        Some(asked) => Phase::RecordingEvidence {
-            until,
-            notes,
-            asked,
-            tries: 0,
-            next: Next::At(age),
-        },
-        // A pulse into a machine that is off does nothing, or something else than was meant.
-        None if notes.unsure => Phase::LastLook {
-            until,
-            notes,
-            looks: 0,
-            next: Next::At(age),
-        },
-        None => pulse::send(until, notes, age),
+        .into()
     }
 }
 

@@ -6,7 +6,7 @@ use super::clock::Age;
 use super::kept_on::KEPT_ON;
 use super::knowledge::{Finding, Knowledge, refused};
 use super::level;
-use super::phase::{Next, Phase, Soft};
+use super::phase::{Next, Phase, Soft, SoftPressing, SoftWaiting};
 use crate::bmc::vocabulary::{Order, Refusal, RefusalKind, Report};
 use crate::model::{Delivery, OnSoftTimeout, Operation, Power};
 use crate::power::outcome::{is_ambiguous, seconds};
@@ -29,159 +29,124 @@ pub(super) fn begin(found: Power, knowledge: &mut Knowledge) -> Phase {
         Power::On => send(soft, age),
         // Off already: a second reading confirms it, a contradiction starts the work.
         Power::Off if off_has_to_hold(knowledge).is_zero() => went_down(age, knowledge),
-        Power::Off => Phase::SoftWaiting {
+        Power::Off => SoftWaiting {
             soft,
             looks: 0,
             seen: Some(age),
             press_again: Some(age),
             next: Next::At(age + knowledge.confirmed_after(Power::Off)),
-        },
+        }
+        .into(),
     }
 }
 
-pub(super) fn on(phase: Phase, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
-    match (phase, input) {
-        (Phase::SoftPressing { soft, .. }, Input::Report(report)) => {
-            pressed(soft, report, knowledge)
+impl SoftPressing {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match (input, self.next) {
+            (Input::Report(report), _) => pressed(self.soft, report, knowledge),
+            // Before the request leaves, a node that somebody switched off is looked at once more.
+            (Input::Observed(Power::Off), Next::At(at)) => {
+                look_at(knowledge.clock.age(), self.soft, Some(at))
+            }
+            (Input::Observed(_), _) => self.into(),
+            (Input::Deadline, _) => out_of_time(self.soft, knowledge),
         }
-        (
-            Phase::SoftWaiting {
-                soft,
-                looks,
-                seen,
-                press_again,
-                ..
-            },
-            Input::Report(report),
-        ) => waited(soft, looks, seen, press_again, report, knowledge),
-        (phase, Input::Observed(Power::Off)) => seen_off(phase, knowledge.clock.age()),
-        (Phase::SoftPressing { soft, .. }, Input::Deadline) => out_of_time(soft, knowledge),
-        (
-            Phase::SoftWaiting {
-                soft,
-                looks,
-                seen: Some(since),
-                press_again,
-                next,
-            },
-            Input::Deadline,
-        ) if knowledge.power == Some(Power::Off) => {
-            off_at_the_end(soft, looks, since, press_again, next, knowledge)
-        }
-        (Phase::SoftWaiting { soft, .. }, Input::Deadline) => out_of_time(soft, knowledge),
-        (phase, _) => phase,
     }
 }
 
-/// Somebody else read it off.
-fn seen_off(phase: Phase, age: Age) -> Phase {
-    match phase {
-        // Look ourselves, soon.
-        Phase::SoftWaiting {
-            soft,
-            looks,
-            seen: None,
-            press_again,
-            next: Next::At(at),
-        } => Phase::SoftWaiting {
-            soft,
-            looks,
-            seen: None,
-            press_again,
-            next: Next::At(at.min(age)),
-        },
-        // Before the request leaves, a node that somebody switched off is looked at once more.
-        Phase::SoftPressing {
-            soft,
-            next: Next::At(at),
-        } => Phase::SoftWaiting {
-            soft,
-            looks: 0,
-            seen: None,
-            press_again: Some(at),
-            next: Next::At(age),
-        },
-        phase => phase,
-    }
-}
-
-/// A reading while the operating system is given its time.
-fn waited(
-    soft: Soft,
-    looks: u32,
-    seen: Option<Age>,
-    press_again: Option<Age>,
-    report: &Report,
-    knowledge: &mut Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    match knowledge.take_reading(report) {
-        Finding::Read(Power::Off) => {
-            let since = seen.unwrap_or(age);
-            let confirmed = since + off_has_to_hold(knowledge);
-            // Where time is over, any second reading has to do.
-            let latest = soft.until.max(since + SHORTEST_HOLD);
-            if age >= confirmed || age >= latest {
-                return went_down(since, knowledge);
+impl SoftWaiting {
+    pub(super) fn on(self, input: Input<'_>, knowledge: &mut Knowledge) -> Phase {
+        match (input, self.seen) {
+            (Input::Report(report), _) => self.answered(report, knowledge),
+            (Input::Observed(Power::Off), None) => self.sooner(knowledge.clock.age()),
+            (Input::Observed(_), _) => self.into(),
+            (Input::Deadline, Some(since)) if knowledge.power == Some(Power::Off) => {
+                self.off_at_the_end(since, knowledge)
             }
-            let pause = knowledge.settings.look_pause(looks);
-            Phase::SoftWaiting {
-                soft,
-                looks: looks.saturating_add(1),
-                seen: Some(since),
-                press_again,
-                next: Next::At(confirmed.min(age + pause).min(latest)),
-            }
+            (Input::Deadline, _) => out_of_time(self.soft, knowledge),
         }
-        Finding::Read(Power::On) => {
-            if seen.is_some() {
-                knowledge.remark(format!("at {} it was on again", knowledge.at()));
-            }
-            // Rule 5: nothing hard without a reading "on" since the request, and this is one.
-            if soft.due {
-                return escalate(&soft, knowledge);
-            }
-            if press_again.is_some_and(|from| age >= from) {
-                return send(soft, age);
-            }
-            look(soft, looks, None, press_again, knowledge)
-        }
-        Finding::Nothing => look(soft, looks, seen, press_again, knowledge),
-        Finding::Hopeless(why) => knowledge.fail(&why),
     }
-}
 
-/// The time is over, and it was read off at `since` without the look that confirms it.
-fn off_at_the_end(
-    soft: Soft,
-    looks: u32,
-    since: Age,
-    press_again: Option<Age>,
-    next: Next,
-    knowledge: &mut Knowledge,
-) -> Phase {
-    let age = knowledge.clock.age();
-    // It is off as far as anybody can tell: no hard order for want of the confirming look.
-    if age >= soft.until {
+    /// Somebody else read it off: look ourselves, soon.
+    fn sooner(mut self, age: Age) -> Phase {
+        if let Next::At(at) = &mut self.next {
+            *at = (*at).min(age);
+        }
+        self.into()
+    }
+
+    /// A reading while the operating system is given its time.
+    fn answered(self, report: &Report, knowledge: &mut Knowledge) -> Phase {
+        match knowledge.take_reading(report) {
+            Finding::Read(Power::Off) => self.read_off(knowledge),
+            Finding::Read(Power::On) => self.read_on(knowledge),
+            Finding::Nothing => self.look_again(knowledge),
+            Finding::Hopeless(why) => knowledge.fail(&why),
+        }
+    }
+
+    fn read_off(self, knowledge: &Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        let since = self.seen.unwrap_or(age);
+        let confirmed = since + off_has_to_hold(knowledge);
+        // Where time is over, any second reading has to do.
+        let latest = self.soft.until.max(since + SHORTEST_HOLD);
+        if age >= confirmed || age >= latest {
+            return went_down(since, knowledge);
+        }
+        let pause = knowledge.settings.look_pause(self.looks);
+        Self {
+            looks: self.looks.saturating_add(1),
+            seen: Some(since),
+            next: Next::At(confirmed.min(age + pause).min(latest)),
+            ..self
+        }
+        .into()
+    }
+
+    fn read_on(mut self, knowledge: &mut Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        if self.seen.is_some() {
+            knowledge.remark(format!("at {} it was on again", knowledge.at()));
+        }
+        // Rule 5: nothing hard without a reading "on" since the request, and this is one.
+        if self.soft.due {
+            return escalate(&self.soft, knowledge);
+        }
+        if self.press_again.is_some_and(|from| age >= from) {
+            return send(self.soft, age);
+        }
+        self.seen = None;
+        self.look_again(knowledge)
+    }
+
+    fn look_again(self, knowledge: &Knowledge) -> Phase {
+        Self {
+            looks: self.looks.saturating_add(1),
+            next: knowledge.next_look(self.looks),
+            ..self
+        }
+        .into()
+    }
+
+    /// The time is over, and it was read off at `since` without the look that confirms it.
+    fn off_at_the_end(mut self, since: Age, knowledge: &mut Knowledge) -> Phase {
+        let age = knowledge.clock.age();
+        // It is off as far as anybody can tell: no hard order for want of the confirming look.
+        if age < self.soft.until {
+            let grace = HARD_GRACE + knowledge.confirmed_after(Power::Off);
+            self.soft.hard_at = Some(age + grace);
+            return self.into();
+        }
         // A reboot goes on with a look; an end says nothing that may long be otherwise.
         let counts = knowledge.is_fresh() && knowledge.is_read_twice(since);
         if knowledge.operation == Operation::SoftReboot || counts {
             return went_down(since, knowledge);
         }
-        return match may_turn_hard(knowledge) {
-            true => out_of_time(soft, knowledge),
+        match may_turn_hard(knowledge) {
+            true => out_of_time(self.soft, knowledge),
             false => knowledge.fail(&knowledge.not_confirmed()),
-        };
-    }
-    Phase::SoftWaiting {
-        soft: Soft {
-            hard_at: Some(age + HARD_GRACE + knowledge.confirmed_after(Power::Off)),
-            ..soft
-        },
-        looks,
-        seen: Some(since),
-        press_again,
-        next,
+        }
     }
 }
 
@@ -202,10 +167,13 @@ pub(super) fn harden(
         return false;
     }
     match phase {
-        Phase::Queued | Phase::Recording { .. } => {
+        Phase::Queued | Phase::Recording(_) => {
             knowledge.settings.hard_after = Some(after);
         }
-        Phase::SoftPressing { soft, .. } | Phase::SoftWaiting { soft, .. } if !soft.due => {
+        Phase::SoftPressing(SoftPressing { soft, .. })
+        | Phase::SoftWaiting(SoftWaiting { soft, .. })
+            if !soft.due =>
+        {
             // Before a first request has left T2 has no beginning: `start_hard`
             // counts it from there (rule 5).
             soft.hard_at = knowledge.changing_handed().then_some(at);
@@ -236,10 +204,8 @@ fn off_has_to_hold(knowledge: &Knowledge) -> Duration {
 }
 
 fn send(soft: Soft, at: Age) -> Phase {
-    Phase::SoftPressing {
-        soft,
-        next: Next::At(at),
-    }
+    let next = Next::At(at);
+    SoftPressing { soft, next }.into()
 }
 
 /// The report of a soft request.
@@ -256,7 +222,7 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
                 .repeat_soft_after
                 .filter(|_| soft.accepted == 1)
                 .map(|after| age + after.max(SOFT_GAP));
-            look(soft, 0, None, press_again, knowledge)
+            look_later(soft, press_again, knowledge)
         }
         Report::Refused(refusal) => soft_refused(soft, refusal, knowledge),
         Report::Unanswered(silence) if knowledge.is_hopeless(silence) => {
@@ -267,7 +233,7 @@ fn pressed(mut soft: Soft, report: &Report, knowledge: &Knowledge) -> Phase {
             match silence.delivery {
                 // It did not leave, so that asking now is no second press of the button.
                 Delivery::NotSent => send(soft, age + pause),
-                Delivery::Unknown => look(soft, 0, None, Some(age + patient_gap), knowledge),
+                Delivery::Unknown => look_later(soft, Some(age + patient_gap), knowledge),
             }
         }
     }
@@ -287,24 +253,18 @@ fn soft_refused(mut soft: Soft, refusal: &Refusal, knowledge: &Knowledge) -> Pha
     soft.setbacks = soft.setbacks.saturating_add(1);
     soft.refused = Some(refused(refusal));
     match refusal.kind {
-        RefusalKind::Doubted => look(soft, 0, None, Some(age + pause), knowledge),
+        RefusalKind::Doubted => look_later(soft, Some(age + pause), knowledge),
         RefusalKind::Busy if !is_ambiguous(refusal) => send(soft, age + pause),
         // It may have been carried out, and a second press may mean
         // "off, now" to the system (rule 2).
-        RefusalKind::Busy => look(soft, 0, None, Some(age + patient_gap), knowledge),
+        RefusalKind::Busy => look_later(soft, Some(age + patient_gap), knowledge),
         // The machine may be off already: a look tells at once.
-        RefusalKind::NotInPresentState => Phase::SoftWaiting {
-            soft,
-            looks: 0,
-            seen: None,
-            press_again: Some(age + patient_gap),
-            next: Next::At(age),
-        },
+        RefusalKind::NotInPresentState => look_at(age, soft, Some(age + patient_gap)),
         // One failure may pass by itself; where a hard power off follows
         // anyway, the task tries until then.
         RefusalKind::Failed if soft.failures == 0 || may_turn_hard(knowledge) => {
             soft.failures = 1;
-            look(soft, 0, None, Some(age + patient_gap), knowledge)
+            look_later(soft, Some(age + patient_gap), knowledge)
         }
         // What was asked for before may be under way: only the deadline ends that.
         RefusalKind::Failed
@@ -313,7 +273,7 @@ fn soft_refused(mut soft: Soft, refusal: &Refusal, knowledge: &Knowledge) -> Pha
         | RefusalKind::NotPermitted
             if knowledge.may_have_acted() =>
         {
-            look(soft, 0, None, Some(age + patient_gap), knowledge)
+            look_later(soft, Some(age + patient_gap), knowledge)
         }
         // The BMC has no soft power off, and is believed: what was asked for in that case comes at
         // once.
@@ -352,20 +312,28 @@ fn start_hard(soft: &mut Soft, knowledge: &Knowledge) {
     }
 }
 
-fn look(
-    soft: Soft,
-    looks: u32,
-    seen: Option<Age>,
-    press_again: Option<Age>,
-    knowledge: &Knowledge,
-) -> Phase {
-    Phase::SoftWaiting {
+/// Looks at that moment, for the first time since.
+pub(super) fn look_at(at: Age, soft: Soft, press_again: Option<Age>) -> Phase {
+    SoftWaiting {
         soft,
-        looks: looks.saturating_add(1),
-        seen,
+        looks: 0,
+        seen: None,
         press_again,
-        next: Next::At(knowledge.clock.age() + knowledge.settings.look_pause(looks)),
+        next: Next::At(at),
     }
+    .into()
+}
+
+/// Looks after the first pause.
+fn look_later(soft: Soft, press_again: Option<Age>, knowledge: &Knowledge) -> Phase {
+    SoftWaiting {
+        soft,
+        looks: 1,
+        seen: None,
+        press_again,
+        next: knowledge.next_look(0),
+    }
+    .into()
 }
 
 /// Off was read and confirmed.
@@ -408,7 +376,7 @@ fn out_of_time(mut soft: Soft, knowledge: &mut Knowledge) -> Phase {
         // It was asked late: it has its time all the same, and the hard power off has less.
         Some(until) if until <= latest => {
             let soft = Soft { until, ..soft };
-            return look(soft, 0, None, None, knowledge);
+            return look_later(soft, None, knowledge);
         }
         Some(_) | None => return fail(&soft, knowledge),
     }
@@ -425,17 +393,12 @@ fn out_of_time(mut soft: Soft, knowledge: &mut Knowledge) -> Phase {
 /// Looks, and switches off hard as soon as the node is read on. A node that nobody has read since
 /// the request may be off, or somewhere between.
 fn hard_is_due(soft: Soft, knowledge: &Knowledge) -> Phase {
-    Phase::SoftWaiting {
-        soft: Soft {
-            hard_at: None,
-            due: true,
-            ..soft
-        },
-        looks: 0,
-        seen: None,
-        press_again: None,
-        next: Next::At(knowledge.clock.age()),
-    }
+    let soft = Soft {
+        hard_at: None,
+        due: true,
+        ..soft
+    };
+    look_at(knowledge.clock.age(), soft, None)
 }
 
 fn escalate(soft: &Soft, knowledge: &mut Knowledge) -> Phase {

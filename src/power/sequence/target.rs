@@ -1,7 +1,7 @@
 //! What a task is on its way to, as `target_power_state` shows it (design, section 3).
 
 use super::Sequence;
-use super::phase::{Aim, Leg, Phase, Then};
+use super::phase::{Aim, Leg, Phase, SoftWaiting, Switching, Then, Watching, Withdrawing};
 use crate::model::{Operation, Power, Target};
 
 impl Sequence {
@@ -17,52 +17,56 @@ impl Sequence {
         let first = first_target(operation);
         match phase {
             Phase::Ended(_) => None,
-            Phase::Suspended { inner, .. } => self.target_in(inner),
+            Phase::Suspended(phase) => self.target_in(&phase.inner),
             // Nothing was sent and what was asked for is there already, as far as the first reading
             // says.
-            Phase::Queued | Phase::Recording { .. } => match (operation, knowledge.power) {
+            Phase::Queued | Phase::Recording(_) => match (operation, knowledge.power) {
                 (operation, Some(power)) if is_as_asked(operation, power) => None,
                 (Operation::SoftReboot, Some(Power::Off)) => Some(Target::PowerOn),
                 _ => Some(first),
             },
             // Design, section 3: of a machine that is off already, only a soft
             // reboot has anything left to do.
-            Phase::SoftWaiting { seen: Some(_), .. } if !knowledge.changing_issued() => {
+            Phase::SoftWaiting(SoftWaiting { seen: Some(_), .. })
+                if !knowledge.changing_issued() =>
+            {
                 if operation == Operation::SoftReboot {
                     Some(Target::PowerOn)
                 } else {
                     None
                 }
             }
-            Phase::Watching {
+            Phase::Watching(Watching {
                 seen: Some(_),
                 leg: Leg {
                     aim: Aim::Final, ..
                 },
                 ..
-            } if !knowledge.changing_issued() && operation != Operation::SoftReboot => None,
-            Phase::Withdrawing {
+            }) if !knowledge.changing_issued() && operation != Operation::SoftReboot => None,
+            Phase::Withdrawing(Withdrawing {
                 then: Then::Rollback { .. },
                 ..
+            })
+            | Phase::AwaitingShutdown(_) => knowledge.power_at_start.map(Target::from),
+            Phase::Switching(Switching { leg, .. }) | Phase::Watching(Watching { leg, .. }) => {
+                match leg.aim {
+                    Aim::Return { .. } => Some(Target::from(leg.to)),
+                    // An abort names a target: `abort soft rebooting` no longer
+                    // means this one (design, section 3).
+                    Aim::Final if operation.is_soft() => Some(Target::from(leg.to)),
+                    Aim::Final | Aim::OffThenOn | Aim::Escalated => Some(first),
+                }
             }
-            | Phase::AwaitingShutdown { .. } => knowledge.power_at_start.map(Target::from),
-            Phase::Switching { leg, .. } | Phase::Watching { leg, .. } => match leg.aim {
-                Aim::Return { .. } => Some(Target::from(leg.to)),
-                // An abort names a target: `abort soft rebooting` no longer
-                // means this one (design, section 3).
-                Aim::Final if operation.is_soft() => Some(Target::from(leg.to)),
-                Aim::Final | Aim::OffThenOn | Aim::Escalated => Some(first),
-            },
-            Phase::MinOffTime { .. } => Some(Target::PowerOn),
-            Phase::SoftPressing { .. }
-            | Phase::SoftWaiting { .. }
-            | Phase::RecordingEvidence { .. }
-            | Phase::LastLook { .. }
-            | Phase::Pulsing { .. }
-            | Phase::Observing { .. }
-            | Phase::NmiWatching { .. }
-            | Phase::Explaining { .. }
-            | Phase::Withdrawing { .. } => Some(first),
+            Phase::MinOffTime(_) => Some(Target::PowerOn),
+            Phase::SoftPressing(_)
+            | Phase::SoftWaiting(_)
+            | Phase::RecordingEvidence(_)
+            | Phase::LastLook(_)
+            | Phase::Pulsing(_)
+            | Phase::Observing(_)
+            | Phase::NmiWatching(_)
+            | Phase::Explaining(_)
+            | Phase::Withdrawing(_) => Some(first),
         }
     }
 

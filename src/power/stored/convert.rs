@@ -74,7 +74,7 @@ macro_rules! phases {
         impl From<&running::Phase> for Phase {
             fn from(running: &running::Phase) -> Self {
                 match running {
-                    $(running::Phase::$phase { $($field),* } => Phase::$phase {
+                    $(running::Phase::$phase(running::$phase { $($field),* }) => Phase::$phase {
                         $($field: stored!($way $field)),*
                     },)*
                     running::Phase::Queued => Phase::Queued,
@@ -86,9 +86,9 @@ macro_rules! phases {
         impl From<Phase> for running::Phase {
             fn from(stored: Phase) -> Self {
                 match stored {
-                    $(Phase::$phase { $($field),* } => running::Phase::$phase {
+                    $(Phase::$phase { $($field),* } => running::Phase::$phase(running::$phase {
                         $($field: restored!($way $field)),*
-                    },)*
+                    }),)*
                     Phase::Queued => running::Phase::Queued,
                     Phase::Ended(outcome) => running::Phase::Ended(outcome.into()),
                 }

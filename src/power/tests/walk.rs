@@ -186,7 +186,7 @@ impl Place {
                 .as_ref()
                 .is_some_and(|(outstanding, _)| *outstanding == id)
                 && sequence.state() != TaskState::Aborting
-                && !matches!(sequence.phase, Phase::Withdrawing { .. })
+                && !matches!(sequence.phase, Phase::Withdrawing(_))
             {
                 self.outstanding = None;
             }
@@ -274,7 +274,7 @@ impl Place {
             )
         };
         let inner = match &sequence.phase {
-            Phase::Suspended { inner, .. } => name(inner),
+            Phase::Suspended(phase) => name(&phase.inner),
             _ => String::new(),
         };
         let next = match sequence.phase.next() {
