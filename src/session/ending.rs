@@ -1,7 +1,7 @@
 //! The ends of a session: closed as asked, given up, lost. Whichever it is, the BMC is told with
 //! one datagram where it may have a session, so that none of ours is left to fill its table.
 
-use super::handshake::{Context, Handshake};
+use super::handshake::Handshake;
 use super::link::{Exchange, Pace};
 use super::quirk::Quirk;
 use super::vocabulary::{Event, LostReason, Request, Resend, Transmit, UnansweredReason};
@@ -56,15 +56,7 @@ impl Session {
         entropy: &mut dyn Entropy,
     ) {
         self.transmits.clear();
-        let mut ctx = Context {
-            settings: &self.settings,
-            memory: &mut self.memory,
-            out: &mut self.transmits,
-            events: &mut self.events,
-            now,
-            entropy,
-        };
-        handshake.farewell(&mut ctx);
+        handshake.farewell(&mut self.context(now, entropy));
     }
 
     /// Leaves an open session with one datagram.

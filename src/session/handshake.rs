@@ -254,12 +254,7 @@ impl Handshake {
                 Ok(None) | Err(_) => {}
             }
         }
-        let Ok(rmcp::Packet {
-            class: Class::Ipmi,
-            body,
-            ..
-        }) = rmcp::Packet::decode(datagram)
-        else {
+        let Some(body) = ipmi_body(datagram) else {
             return self.dropped(Dropped::Malformed, ctx);
         };
         if body.first() == Some(&session20::AUTH_TYPE) {
@@ -272,12 +267,7 @@ impl Handshake {
     /// A datagram came to the port of a log-in that was left for another one. Only what carries the
     /// id of one of these counts: errors without an id may be about anything.
     pub(super) fn handle_late(self: Box<Self>, datagram: &[u8], ctx: &mut Context<'_>) -> Progress {
-        let Ok(rmcp::Packet {
-            class: Class::Ipmi,
-            body,
-            ..
-        }) = rmcp::Packet::decode(datagram)
-        else {
+        let Some(body) = ipmi_body(datagram) else {
             return self.dropped(Dropped::Malformed, ctx);
         };
         if body.first() == Some(&session20::AUTH_TYPE) {
@@ -672,6 +662,18 @@ pub(super) fn question(extended: bool, privilege: PrivilegeLevel, sequence: u8) 
     .encode();
     // §22.13: always in a v1.5 header, which BMCs of both versions read.
     session15::Packet::outside(&message).encode()
+}
+
+/// What an RMCP packet with IPMI in it carries.
+fn ipmi_body(datagram: &[u8]) -> Option<&[u8]> {
+    match rmcp::Packet::decode(datagram) {
+        Ok(rmcp::Packet {
+            class: Class::Ipmi,
+            body,
+            ..
+        }) => Some(body),
+        _ => None,
+    }
 }
 
 /// The IPMI message of a v1.5 packet outside of any session.

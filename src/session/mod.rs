@@ -516,6 +516,18 @@ impl Session {
         self.pump(now, entropy);
     }
 
+    /// What a step of the handshake is handed.
+    fn context<'a>(&'a mut self, now: Instant, entropy: &'a mut dyn Entropy) -> Context<'a> {
+        Context {
+            settings: &self.settings,
+            memory: &mut self.memory,
+            out: &mut self.transmits,
+            events: &mut self.events,
+            now,
+            entropy,
+        }
+    }
+
     /// Runs a step of the handshake and takes over what it came to.
     fn progress(
         &mut self,
@@ -523,15 +535,8 @@ impl Session {
         entropy: &mut dyn Entropy,
         step: impl FnOnce(&mut Context<'_>) -> Progress,
     ) {
-        let mut ctx = Context {
-            settings: &self.settings,
-            memory: &mut self.memory,
-            out: &mut self.transmits,
-            events: &mut self.events,
-            now,
-            entropy,
-        };
-        match step(&mut ctx) {
+        let progress = step(&mut self.context(now, entropy));
+        match progress {
             Progress::Going(handshake) => {
                 if handshake.heard == Some(now) {
                     self.notices.clear();
