@@ -234,3 +234,25 @@ fn a_crash_at_every_step_of_the_journal_loses_no_task_and_repeats_no_pulse() {
         assert!(crashes >= 3, "{operation}: {crashes} commits");
     }
 }
+
+#[test]
+fn what_was_asked_for_after_a_rest_goes_on_although_the_last_sign_of_life_is_old() {
+    for end in [End::Stop, End::Kill] {
+        let mut world = World::new(84, 2);
+        world.crash();
+        world.boot = Some(uuid::Uuid::from_u128(7));
+        world.start();
+        let task = world.start_task("n01", Operation::PowerOff, PowerOptions::default());
+        world.run_task(task, secs(60));
+        // Nothing is under way, so that nothing tells that the daemon lives.
+        world.run_for(secs(3600));
+        let task = world.start_task("n02", Operation::SoftPowerOff, PowerOptions::default());
+        restart(&mut world, end);
+        let before = world.task(task);
+        assert_ne!(before.state, TaskState::Suspended, "{end:?}: {before:#?}");
+        assert!(before.elapsed < secs(20), "{end:?}: {before:#?}");
+        let view = world.run_task(task, secs(120));
+        assert_eq!(view.state, TaskState::Succeeded, "{end:?}: {view:#?}");
+        assert_eq!(world.executed("n02", ChassisOrder::Soft), 1, "{end:?}");
+    }
+}

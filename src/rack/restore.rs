@@ -63,16 +63,22 @@ impl Since {
         let one_life = |alive: &Alive| alive.stamp.map(|of| of.life) == written.map(|of| of.life);
         let alive = alive.filter(one_life);
         let stamp = alive.and_then(|alive| alive.stamp);
+        // A record is a sign of life as well: what is put down in the first seconds after a rest
+        // is younger than the last sign.
+        let signs = written.zip(stamp);
+        let last_at = signs.map(|(written, alive)| written.at.max(alive.at));
+        let younger = signs.map(|(written, alive)| written.at.saturating_sub(alive.at));
         let one_boot = alive.is_some_and(|alive| alive.boot.is_some() && alive.boot == boot);
         let another_boot = alive.is_some_and(|alive| alive.boot.is_some() && alive.boot != boot);
         let last = alive.map_or(written_at, |alive| alive.wall.max(written_at));
-        let away = match (stamp, alive) {
+        let away = match (last_at, alive) {
             // Lives of one boot have one clock, which nobody can set.
-            (Some(stamp), _) if one_boot => at.now.since_start().saturating_sub(stamp.at),
+            (Some(last_at), _) if one_boot => at.now.since_start().saturating_sub(last_at),
             (_, Some(alive)) if alive.wall > written_at => at.wall.since(alive.wall),
             _ => at.wall.since(written_at),
         };
         let set_back = alive.map_or(Duration::ZERO, |alive| written_at.since(alive.wall));
+        let by_calendar = by_calendar + younger.unwrap_or_default();
         let off_by = by_calendar.abs_diff(lived + set_back);
         Self {
             lived,
@@ -478,6 +484,23 @@ mod tests {
         assert!(over.news().is_some_and(|news| news.ended));
         let known = record(&mut over).take_up(None, None, since(secs(1)), at(1000));
         assert!(known.is_closed());
+    }
+
+    #[test]
+    fn a_record_that_is_younger_than_the_last_sign_of_life_is_one_itself() {
+        let right = Since {
+            lived: secs(0),
+            away: secs(900),
+            off_by: None,
+            untold: false,
+        };
+        // The sign is of a task that had ended a minute, or nearly two, before this one came.
+        assert_eq!(since(stamp(7, 100), alive(7, 40, 40), BOOT), right);
+        assert_eq!(since(stamp(7, 100), alive(7, 100, 100), BOOT), right);
+        // The calendar was set 63 s back in between.
+        let back = since(stamp(7, 100), alive(7, 97, 160), BOOT);
+        let off_by = Some(secs(63));
+        assert_eq!(back, Since { off_by, ..right });
     }
 
     #[test]
