@@ -16,10 +16,12 @@ use rackbmcd::sim::{Mood, OsMood};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -421,15 +423,57 @@ fn readers(daemon: &mut Attacked, clients: &Clients) {
     }
 }
 
-fn streams(daemon: &mut Attacked, clients: &Clients) {
+/// Streams that nobody reads, alone on their connections and behind another answer, and one that is
+/// read meanwhile and has all.
+fn streams(daemon: &mut Attacked, clients: &Clients, nodes: usize) {
     let request = clients.head(
         "GET /v1/events?snapshot=true",
         "Accept: text/event-stream\r\n",
     );
-    let held: Vec<Stream> = (0..256).filter_map(|_| clients.deaf(&request)).collect();
-    daemon.lives(&format!("{} streams with a snapshot", held.len()));
-    drop(held);
-    daemon.lives("the end of them");
+    let second = clients.head("GET /v1/pause", "") + &request;
+    for (request, what) in [(request, ""), (second, " behind another answer")] {
+        let held: Vec<Stream> = (0..256).filter_map(|_| clients.deaf(&request)).collect();
+        daemon.lives(&format!("{} streams with a snapshot{what}", held.len()));
+        let shown = snapshot(daemon);
+        let names = shown["nodes"].as_array().expect("nodes").iter();
+        let names: BTreeSet<_> = names.map(|node| node["name"].as_str()).collect();
+        assert_eq!(names.len(), nodes);
+        daemon.lives("a snapshot that was read");
+        drop(held);
+        daemon.lives("the end of them");
+    }
+}
+
+/// The snapshot with which a stream on this host begins.
+fn snapshot(daemon: &Attacked) -> serde_json::Value {
+    let request = "GET /v1/events?snapshot=true HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let mut stream = UnixStream::connect(daemon.bed.socket()).expect("a place");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut lines = BufReader::new(stream)
+        .lines()
+        .map(|line| line.expect("a line"));
+    let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    assert!(head[0].contains("200"), "{head:?}");
+    let mut text = String::new();
+    while !text.ends_with("]}\n\n") {
+        // RFC 9112 §7.1: its length, and the chunk, of which an empty line may be the end.
+        let length = lines.next().expect("it goes on");
+        let length = usize::from_str_radix(&length, 16).expect("a length");
+        let end = text.len() + length;
+        while text.len() < end {
+            text += &lines.next().expect("the chunk");
+            text.push('\n');
+        }
+        // A chunk that ends within a line has our line break too many, one at a line's end none.
+        match text.len() - end {
+            0 => drop(lines.next()),
+            _ => text.truncate(end),
+        }
+    }
+    let (_, data) = text
+        .split_once("event: snapshot\ndata: ")
+        .expect("a snapshot");
+    serde_json::from_str(data).expect("JSON")
 }
 
 #[test]
@@ -449,7 +493,7 @@ fn the_daemon_of_the_largest_rack_lives_in_the_memory_of_its_unit_over_tls() {
     readers(&mut daemon, &clients);
     reasons(&mut daemon, nodes);
     readers(&mut daemon, &clients);
-    streams(&mut daemon, &clients);
+    streams(&mut daemon, &clients, nodes);
     let panics = daemon.bed.log().matches("panicked").count();
     assert_eq!(panics, 0);
 }

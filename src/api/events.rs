@@ -6,12 +6,13 @@
 //! rights of that moment: a reader that has lost them is at its end.
 
 use super::fault::Fault;
-use super::handle::{EventFilter, RackHandle, TaskFilter};
+use super::handle::{EventFilter, RackHandle};
 use super::ironic::record;
-use crate::model::{EventId, Node, Task, write_visible_json};
-use serde::{Serialize, Serializer};
+use crate::model::{EventId, TaskId, visible_json, write_json, write_visible_json};
+use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// After so long without an event a comment line shows that the stream is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -19,6 +20,11 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 const AT_ONCE: usize = 100;
 /// How many running tasks a snapshot shows.
 const SNAPSHOT_TASKS: usize = 1000;
+/// A snapshot is made in pieces of so many bytes, and what one record is longer: they always find
+/// place among the answers that wait to be written, and a reader has one of them.
+const PIECE: usize = 10 * 1024;
+/// How many nodes or tasks are asked for at once: about as many as there is place for.
+const IN_A_PIECE: usize = 6;
 
 /// One reader's stream.
 pub struct EventStream {
@@ -36,16 +42,26 @@ enum Phase {
         since: Option<EventId>,
         snapshot: bool,
     },
-    /// The position was sent, and the snapshot comes next. What changes meanwhile comes as events
-    /// after it.
+    /// The position was sent, and the snapshot comes next, or more of it. What changes meanwhile
+    /// comes as events after it.
     Snapshot {
         at: EventId,
+        part: Part,
     },
     Following {
         since: EventId,
     },
     /// The reader has to begin anew.
     Ended,
+}
+
+/// What of a snapshot comes next.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// Nodes behind the one with that uuid.
+    Nodes(Option<Uuid>),
+    /// Tasks older than that one, of which so many were shown.
+    Tasks { last: Option<TaskId>, shown: usize },
 }
 
 impl EventStream {
@@ -77,15 +93,10 @@ impl EventStream {
                 Some(since) => self.follow(since, Duration::ZERO).await.map(Some),
                 None => self.begin(snapshot).await.map(Some),
             },
-            Phase::Snapshot { at } => self.snapshot(at).await.map(Some),
+            Phase::Snapshot { at, part } => self.snapshot(at, part).await.map(Some),
             Phase::Following { since } => self.follow(since, HEARTBEAT).await.map(Some),
             Phase::Ended => Ok(None),
         }
-    }
-
-    /// Whether all nodes are sent next.
-    pub fn shows_the_rack_next(&self) -> bool {
-        matches!(self.phase, Phase::Snapshot { .. }) && self.nodes.is_empty()
     }
 
     /// An id without data: the reader knows where to go on before the first event has come.
@@ -93,37 +104,89 @@ impl EventStream {
         let at = self.rack.events(self.wanted(None, Duration::ZERO, 1));
         let at = at.await?.next;
         self.phase = if snapshot {
-            Phase::Snapshot { at }
+            let part = Part::Nodes(None);
+            Phase::Snapshot { at, part }
         } else {
             Phase::Following { since: at }
         };
         Ok(format!("retry: 2000\nid: {at}\n\n"))
     }
 
-    /// All nodes that are meant, and their running tasks. The nodes are asked for last and become
-    /// text at once: the records of a large rack are megabytes, of which none may wait for
-    /// anything.
-    async fn snapshot(&mut self, at: EventId) -> Result<String, Fault> {
-        let meant = |name: &str, uuid: &str| {
-            let mut wanted = self.nodes.iter();
-            self.nodes.is_empty() || wanted.any(|node| node == name || node == uuid)
+    /// The next piece of the nodes that are meant and of their running tasks. It is read when its
+    /// reader has taken the piece before: the records of a large rack are megabytes, of which none
+    /// may wait for somebody who does not read. So each piece is as new as it can be, and what
+    /// changed since the position comes once more, as events.
+    async fn snapshot(&mut self, at: EventId, part: Part) -> Result<String, Fault> {
+        let mut text = Vec::with_capacity(PIECE + PIECE / 2);
+        let tasks = match part {
+            Part::Nodes(last) => {
+                if last.is_none() {
+                    text = format!("id: {at}\nevent: snapshot\ndata: {{\"nodes\":[").into_bytes();
+                }
+                self.nodes(at, last, &mut text).await?
+            }
+            Part::Tasks { last, shown } => Some((last, shown)),
         };
-        let tasks = self.rack.tasks(TaskFilter {
-            active: true,
-            limit: SNAPSHOT_TASKS,
-            ..TaskFilter::default()
-        });
-        let mut tasks = tasks.await?;
-        tasks.retain(|task| meant(&task.node, &task.node_uuid.to_string()));
-        let mut nodes = self.rack.nodes().await?;
-        nodes.retain(|node| meant(&node.name, &node.uuid.to_string()));
-        let nodes = Records {
-            nodes: &nodes,
-            base: &self.base,
+        if let Some((last, shown)) = tasks {
+            self.tasks(at, last, shown, &mut text).await?;
+        }
+        Ok(visible_json(String::from_utf8(text).expect("JSON is text")))
+    }
+
+    /// Nodes behind `last`; where there are none the tasks come next, from the newest on.
+    async fn nodes(
+        &mut self,
+        at: EventId,
+        last: Option<Uuid>,
+        text: &mut Vec<u8>,
+    ) -> Result<Option<(Option<TaskId>, usize)>, Fault> {
+        let nodes = self.rack.nodes_after(last, &self.nodes, IN_A_PIECE).await?;
+        if nodes.is_empty() {
+            text.extend(b"],\"tasks\":[");
+            return Ok(Some((None, 0)));
+        }
+        let mut seen = last;
+        for node in &nodes {
+            add(text, seen.is_some(), &record::full(node, &self.base));
+            seen = Some(node.uuid);
+            if text.len() >= PIECE {
+                break;
+            }
+        }
+        let part = Part::Nodes(seen);
+        self.phase = Phase::Snapshot { at, part };
+        Ok(None)
+    }
+
+    /// Running tasks older than `last`, of which `shown` were shown; where there are none more the
+    /// snapshot ends.
+    async fn tasks(
+        &mut self,
+        at: EventId,
+        mut last: Option<TaskId>,
+        mut shown: usize,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let most = IN_A_PIECE.min(SNAPSHOT_TASKS - shown);
+        let tasks = match most {
+            0 => Vec::new(),
+            _ => self.rack.active_tasks(last, &self.nodes, most).await?,
         };
-        let text = sent("snapshot", at, &Snapshot { nodes, tasks });
-        self.phase = Phase::Following { since: at };
-        Ok(text)
+        if tasks.is_empty() {
+            text.extend(b"]}\n\n");
+            self.phase = Phase::Following { since: at };
+            return Ok(());
+        }
+        for task in &tasks {
+            add(text, shown > 0, task);
+            (last, shown) = (Some(task.id), shown + 1);
+            if text.len() >= PIECE {
+                break;
+            }
+        }
+        let part = Part::Tasks { last, shown };
+        self.phase = Phase::Snapshot { at, part };
+        Ok(())
     }
 
     /// The next events, or a sign of life.
@@ -160,23 +223,12 @@ impl EventStream {
     }
 }
 
-/// How the rack stands.
-#[derive(Serialize)]
-struct Snapshot<'a> {
-    nodes: Records<'a>,
-    tasks: Vec<Task>,
-}
-
-/// The records of nodes, of which one at a time is made and written.
-struct Records<'a> {
-    nodes: &'a [Node],
-    base: &'a str,
-}
-
-impl Serialize for Records<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.nodes.iter().map(|node| record::full(node, self.base)))
+/// One more member of a list, behind others where there are any.
+fn add(text: &mut Vec<u8>, others: bool, member: &impl Serialize) {
+    if others {
+        text.push(b',');
     }
+    *text = write_json(std::mem::take(text), member);
 }
 
 /// One event on the wire. JSON holds no line break, so one `data:` line carries it.

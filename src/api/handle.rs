@@ -16,6 +16,7 @@ use http::StatusCode;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// A future that somebody else wrote.
 pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -121,6 +122,19 @@ impl RackHandle {
         self.ask(Call::Look(Look::Nodes)).await
     }
 
+    /// Nodes behind the one with the uuid `after`, in pieces; those of `nodes` alone, where there
+    /// are any.
+    pub async fn nodes_after(
+        &self,
+        after: Option<Uuid>,
+        nodes: &[String],
+        limit: usize,
+    ) -> Asked<Vec<Node>> {
+        let of = nodes.to_owned();
+        self.ask(Call::Look(Look::NodesAfter { after, of, limit }))
+            .await
+    }
+
     pub async fn node(&self, ident: &str) -> Asked<Node> {
         self.ask(Call::Look(Look::Node(ident.to_owned()))).await
     }
@@ -158,7 +172,7 @@ impl RackHandle {
     }
 
     /// The BMC that is there now shall be the node's.
-    pub async fn accept_bmc(&self, ident: &str, guid: uuid::Uuid) -> Asked<Node> {
+    pub async fn accept_bmc(&self, ident: &str, guid: Uuid) -> Asked<Node> {
         let (node, who) = (ident.to_owned(), self.who.clone());
         self.ask(Call::Accept { node, guid, who }).await
     }
@@ -237,6 +251,19 @@ impl RackHandle {
             limit: wanted.limit,
         }))
         .await
+    }
+
+    /// Tasks that have not ended and are older than `before`, in pieces; those of `nodes` alone,
+    /// where there are any.
+    pub async fn active_tasks(
+        &self,
+        before: Option<TaskId>,
+        nodes: &[String],
+        limit: usize,
+    ) -> Asked<Vec<Task>> {
+        let of = nodes.to_owned();
+        self.ask(Call::Look(Look::ActiveTasks { before, of, limit }))
+            .await
     }
 
     pub async fn task(&self, task: TaskId) -> Asked<Task> {

@@ -250,8 +250,6 @@ pub(crate) struct State {
     unwritten: Unwritten,
     /// Places of bodies that are long.
     bodies: Rc<Places>,
-    /// How long the last snapshot of the whole rack was.
-    last_snapshot: Cell<usize>,
     turns: Turns,
     login: Login,
 }

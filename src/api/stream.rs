@@ -26,14 +26,6 @@ impl TextStream {
         }
     }
 
-    /// Whether what comes next is a snapshot of the whole rack, which is megabytes.
-    pub fn shows_the_rack_next(&self) -> bool {
-        match self {
-            Self::Events(events) => events.shows_the_rack_next(),
-            Self::Readings(_) => false,
-        }
-    }
-
     /// What the reader is sent next, perhaps nothing; `None` ends the stream.
     ///
     /// # Errors

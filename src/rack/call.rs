@@ -227,6 +227,16 @@ impl Call {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Look {
     Nodes,
+    /// Some of the nodes, in the order in which they came to the rack: for whoever reads all of
+    /// them in pieces.
+    NodesAfter {
+        /// The uuid of the last one that was read.
+        after: Option<Uuid>,
+        /// Names or uuids; all nodes where empty.
+        of: Vec<String>,
+        /// At most so many.
+        limit: usize,
+    },
     /// One node, by name or uuid.
     Node(String),
     /// All tasks that are remembered, newest first.
@@ -239,6 +249,15 @@ pub enum Look {
         short: Option<Short>,
         /// Only those that have not ended.
         active: bool,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Some of the tasks that have not ended, newest first, in pieces likewise.
+    ActiveTasks {
+        /// The last one that was read.
+        before: Option<TaskId>,
+        /// Names or uuids of their nodes; all where empty.
+        of: Vec<String>,
         /// At most so many.
         limit: usize,
     },
@@ -275,7 +294,7 @@ pub struct Taken {
     reason = "answers are made once and moved once"
 )]
 pub enum Answer {
-    /// To `Nodes`.
+    /// To `Nodes` and `NodesAfter`.
     Nodes(Vec<model::Node>),
     /// To `Node`, `FreshNode`, `SetMaintenance`, `Retry`, `Accept`.
     Node(model::Node),
@@ -286,7 +305,7 @@ pub enum Answer {
     Taken(Option<Taken>),
     /// To `Start`, `Control`, `Task`, `AwaitTask`, `InjectNmi`.
     Task(model::Task),
-    /// To `Tasks`.
+    /// To `Tasks` and `ActiveTasks`.
     Tasks(Vec<model::Task>),
     /// To `StartBatch`, `Batch`, `ControlBatch`.
     Batch(model::Batch),

@@ -8,6 +8,7 @@ use super::node::Node;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, SocketAddrV6};
+use std::ops::Bound;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -98,6 +99,14 @@ impl Inventory {
     /// All of them, in the order of the configuration.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
         self.order.iter().filter_map(|id| self.get(*id))
+    }
+
+    /// Those that came behind that one, or all of them, in the order in which they came: whoever
+    /// reads them one after the other misses none and reads none twice, whatever a reload does.
+    pub(super) fn after(&self, last: Option<NodeId>) -> impl Iterator<Item = (NodeId, &Node)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let nodes = self.nodes.range((from, Bound::Unbounded));
+        nodes.map(|(id, node)| (*id, &**node))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
@@ -347,6 +356,26 @@ mod tests {
         inventory.arrange(&[uuids[1], uuids[0]]);
         assert_eq!(inventory.named("n01").unwrap(), ids[1]);
         assert_eq!(inventory.ids(), [ids[1], ids[0]]);
+    }
+
+    #[test]
+    fn whoever_reads_nodes_one_by_one_misses_none_and_has_none_twice_over_a_reload() {
+        let mut inventory = inventory(4);
+        let ids = inventory.ids();
+        let next = |inventory: &Inventory, last| inventory.after(last).next().map(|(id, _)| id);
+        let first = next(&inventory, None);
+        assert_eq!(first, Some(ids[0]));
+        // The order is another one, one is gone, another one has come.
+        let mut uuids: Vec<Uuid> = inventory.iter().map(|node| node.settings.uuid).collect();
+        uuids.reverse();
+        inventory.arrange(&uuids);
+        inventory.remove(ids[1]);
+        let fifth = inventory.add(node(4));
+        let mut seen = vec![ids[0]];
+        while let Some(id) = next(&inventory, seen.last().copied()) {
+            seen.push(id);
+        }
+        assert_eq!(seen, [ids[0], ids[2], ids[3], fifth]);
     }
 
     #[test]

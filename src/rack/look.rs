@@ -16,6 +16,9 @@ pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused>
     let named = |ident: &str| rack.inventory.find(ident).map(|(_, node)| node);
     Ok(match look {
         Look::Nodes => Answer::Nodes(rack.nodes()),
+        Look::NodesAfter { after, of, limit } => {
+            Answer::Nodes(rack.nodes_after(after, &of, limit)?)
+        }
         Look::Node(ident) => Answer::Node(rack.view_of_node(named(&ident)?)),
         Look::Tasks {
             node,
@@ -24,6 +27,9 @@ pub(super) fn answer(look: Look, rack: &Snapshot<'_>) -> Result<Answer, Refused>
             active,
             limit,
         } => Answer::Tasks(rack.tasks_where(node.as_deref(), batch, short, active, limit)?),
+        Look::ActiveTasks { before, of, limit } => {
+            Answer::Tasks(rack.active_tasks(before, &of, limit))
+        }
         Look::Task(id) => Answer::Task(rack.task(id).ok_or(Refused::NoSuchTask(id))?),
         Look::Batches { short } => Answer::Batches(rack.batches(short)),
         Look::Batch(id) => Answer::Batch(rack.batch(id).ok_or(Refused::NoSuchBatch(id))?),

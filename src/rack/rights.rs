@@ -102,8 +102,10 @@ impl Call {
             Self::Look(Look::Trace(node)) => operator(node),
             Self::Look(
                 Look::Nodes
+                | Look::NodesAfter { .. }
                 | Look::Node(_)
                 | Look::Tasks { .. }
+                | Look::ActiveTasks { .. }
                 | Look::Task(_)
                 | Look::Batches { .. }
                 | Look::Batch(_)

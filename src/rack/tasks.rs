@@ -24,6 +24,7 @@ use crate::model::{BatchId, Control, Operation, Short, TaskId, TaskState, Who};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -144,6 +145,13 @@ impl Tasks {
     /// The tasks that have not ended, in the order of their requests.
     pub(super) fn active(&self) -> impl Iterator<Item = &Task> {
         self.active.values().map(|task| &**task)
+    }
+
+    /// Those of them that are older than that one, or all, newest first.
+    pub(super) fn active_before(&self, task: Option<TaskId>) -> impl Iterator<Item = &Task> {
+        let until = task.map_or(Bound::Unbounded, Bound::Excluded);
+        let active = self.active.range((Bound::Unbounded, until)).rev();
+        active.map(|(_, task)| &**task)
     }
 
     pub(super) fn active_ids(&self) -> Vec<TaskId> {

@@ -16,6 +16,8 @@ use super::task::Task;
 use super::tasks::Tasks;
 use crate::model::{self, BatchId, HealthStatus, Short, TaskId};
 use crate::time::WallTime;
+use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// How long a list has become.
 #[derive(Default)]
@@ -51,6 +53,31 @@ impl Snapshot<'_> {
     pub(super) fn nodes(&self) -> Vec<model::Node> {
         let nodes = self.inventory.iter();
         nodes.map(|node| self.view_of_node(node)).collect()
+    }
+
+    /// The nodes behind the one with that uuid, in the order in which they came to the rack: those
+    /// of these names, all where there are none.
+    pub(super) fn nodes_after(
+        &self,
+        after: Option<Uuid>,
+        of: &[String],
+        limit: usize,
+    ) -> Result<Vec<model::Node>, Refused> {
+        let known = |uuid| self.inventory.with_uuid(uuid);
+        // Where the last one is gone nobody knows what was seen: whoever reads begins anew.
+        let gone = |uuid: Uuid| Refused::NoSuchNode(uuid.to_string());
+        let after = after.map(|uuid| known(uuid).ok_or_else(|| gone(uuid)));
+        let meant = self.meant(of);
+        let nodes = self.inventory.after(after.transpose()?);
+        let nodes = nodes.filter(|(id, _)| of.is_empty() || meant.contains(id));
+        let nodes = nodes.take(limit);
+        Ok(nodes.map(|(_, node)| self.view_of_node(node)).collect())
+    }
+
+    /// The nodes of these names that are there.
+    fn meant(&self, idents: &[String]) -> BTreeSet<NodeId> {
+        let known = idents.iter().map(|ident| self.inventory.named(ident));
+        known.filter_map(Result::ok).collect()
     }
 
     pub(super) fn node(&self, id: NodeId) -> Option<model::Node> {
@@ -120,6 +147,26 @@ impl Snapshot<'_> {
         let tasks = self.tasks.newest_first().filter(wanted).take(limit);
         let tasks = tasks.take_while(|task| listed.takes(task.bytes()));
         Ok(tasks.map(|task| self.view_of(task, &mut rooms)).collect())
+    }
+
+    /// Tasks that have not ended and are older than that one, newest first: of the nodes of these
+    /// names, of all where there are none.
+    pub(super) fn active_tasks(
+        &self,
+        before: Option<TaskId>,
+        of: &[String],
+        limit: usize,
+    ) -> Vec<model::Task> {
+        let meant = self.meant(of);
+        let is_meant = |task: &&Task| {
+            let node = task.node;
+            of.is_empty() || node.is_some_and(|node| meant.contains(&node))
+        };
+        let tasks = self.tasks.active_before(before).filter(is_meant);
+        let (mut rooms, mut listed) = (BatchSlots::default(), Listed::default());
+        let tasks = tasks.take(limit);
+        let tasks = tasks.take_while(|task| listed.takes(task.bytes()));
+        tasks.map(|task| self.view_of(task, &mut rooms)).collect()
     }
 
     pub(super) fn batch(&self, id: BatchId) -> Option<model::Batch> {

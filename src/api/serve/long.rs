@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const LONG_AT_ONCE: usize = 1;
 /// Those of what is on the disk, which may hang: the others do not wait for it.
 const FROM_DISK_AT_ONCE: usize = 2;
+/// Pieces of snapshots of streams that are made at once. Each is short, and made while its reader
+/// has nothing else to read; they have turns of their own, so that none waits for a whole list.
+const PIECES_AT_ONCE: usize = 1;
 
 /// Requests that name many nodes, or may, which are looked at once.
 const MANY_NAMES_AT_ONCE: usize = 4;
@@ -34,6 +37,7 @@ const BREATHLESS: Duration = Duration::from_millis(1);
 pub(super) struct Turns {
     memory: Line,
     disk: Line,
+    pieces: Line,
     names: Line,
 }
 
@@ -42,6 +46,7 @@ impl Default for Turns {
         Self {
             memory: Line::of(LONG_AT_ONCE),
             disk: Line::of(FROM_DISK_AT_ONCE),
+            pieces: Line::of(PIECES_AT_ONCE),
             names: Line::of(MANY_NAMES_AT_ONCE),
         }
     }
@@ -98,6 +103,8 @@ pub(super) enum Source {
     Memory,
     /// What it has put down.
     Disk,
+    /// A little of what the rack knows, of a snapshot that is made in pieces.
+    Piece,
 }
 
 /// The turn of one request, or of what comes next on one stream: taken with the first long
@@ -106,8 +113,6 @@ pub(super) enum Source {
 #[derive(Default)]
 pub(super) struct Turn {
     taken: RefCell<Option<SemaphoreGuardArc>>,
-    /// How many bytes are to be made in it, as far as that is known.
-    expected: Cell<usize>,
 }
 
 impl Turn {
@@ -123,9 +128,11 @@ impl Turn {
         let turns = match source {
             Source::Memory => &state.turns.memory,
             Source::Disk => &state.turns.disk,
+            Source::Piece => &state.turns.pieces,
         };
         let taken = next(turns, connection).await?;
-        if state.unwritten.refuses(self.expected.get().max(SMALL + 1)) {
+        // Nobody makes a long one to find that there is no room for it.
+        if source != Source::Piece && state.unwritten.refuses(SMALL + 1) {
             return Err(too_much_unwritten());
         }
         self.taken.replace(Some(taken));
@@ -135,11 +142,6 @@ impl Turn {
     /// Gives it to the next.
     pub(super) fn end(&self) {
         self.taken.replace(None);
-    }
-
-    /// What is made next is about so long: nobody makes it to find that there is no room for it.
-    pub(super) fn expect(&self, bytes: usize) {
-        self.expected.set(bytes);
     }
 }
 
@@ -215,6 +217,7 @@ pub(super) fn long_source(call: &Call) -> Option<Source> {
         Call::Look(Look::Nodes | Look::Tasks { .. } | Look::Batches { .. } | Look::Batch(_)) => {
             Some(Source::Memory)
         }
+        Call::Look(Look::NodesAfter { .. } | Look::ActiveTasks { .. }) => Some(Source::Piece),
         Call::History { .. } => Some(Source::Disk),
         _ => None,
     }

@@ -155,7 +155,7 @@ pub(super) struct Counted {
 
 impl Unwritten {
     /// Whether so many more are too many. A few are never, and what is longer than all that may wait
-    /// has its place where hardly anything does: a snapshot of the largest rack is 10 MB.
+    /// has its place where hardly anything does: a list of tasks with long stories may be 7 MB.
     pub(super) fn refuses(&self, more: usize) -> bool {
         let held = self.0.load(Ordering::Relaxed);
         let alone = held <= UNWRITTEN_LIMIT / 16 && more <= LONGEST_LIMIT;
@@ -191,7 +191,7 @@ impl Drop for Counted {
 /// Bytes that may wait to be written, on all connections.
 const UNWRITTEN_LIMIT: usize = 6 * 1024 * 1024;
 /// An answer that goes where hardly anything waits.
-const LONGEST_LIMIT: usize = 16 * 1024 * 1024;
+const LONGEST_LIMIT: usize = 8 * 1024 * 1024;
 /// Answers that are never refused for their size: those to changes, and refusals.
 pub(super) const SMALL: usize = 16 * 1024;
 
@@ -306,13 +306,13 @@ mod tests {
         drop(grown);
         held.pop();
         assert!(!unwritten.refuses(1024 * 1024));
-        // A snapshot of the largest rack.
-        assert!(unwritten.refuses(10 * 1024 * 1024));
+        // The longest list.
+        assert!(unwritten.refuses(7 * 1024 * 1024));
         held.clear();
-        assert!(!unwritten.refuses(10 * 1024 * 1024));
-        let first = unwritten.count(vec![0; 10 * 1024 * 1024]);
+        assert!(!unwritten.refuses(7 * 1024 * 1024));
+        let first = unwritten.count(vec![0; 7 * 1024 * 1024]);
         assert!(unwritten.refuses(20_000));
         drop(first);
-        assert!(unwritten.refuses(20 * 1024 * 1024));
+        assert!(unwritten.refuses(9 * 1024 * 1024));
     }
 }

@@ -57,8 +57,7 @@ impl StreamTicket {
 
 /// A stream and where it stands.
 pub(super) struct Streaming {
-    /// What waits to be written: counted, for a snapshot of the rack is a long answer like any
-    /// other.
+    /// What waits to be written: counted, like any answer.
     text: Option<Counted>,
     stream: TextStream,
     turn: Rc<Turn>,
@@ -96,9 +95,6 @@ impl Streaming {
 
     async fn made(&mut self) -> Option<Counted> {
         let mut text = String::new();
-        let last = &self.connection.context.state.last_snapshot;
-        let whole = self.stream.shows_the_rack_next();
-        self.turn.expect(if whole { last.get() } else { 0 });
         while text.is_empty() {
             let down = async {
                 until_shutdown(&self.connection.context.shutdown).await;
@@ -107,9 +103,6 @@ impl Streaming {
             // Refused is the end as well: the reader has lost its role, or the rack is stopping.
             let next = async { self.stream.next().await.ok().flatten() };
             text = next.or(down).await?;
-        }
-        if whole {
-            last.set(text.len());
         }
         // Too much waits already for clients that do not read: it ends, and begins again where it
         // was left.
@@ -179,7 +172,9 @@ impl Handover {
             // Few bytes go as one packet, and many are not copied for that.
             if bytes.len() <= SMALL {
                 let chunk = [size.as_bytes(), bytes, b"\r\n"].concat();
-                to.write_all(&chunk).await?;
+                let chunk = streaming.count(chunk);
+                drop(text);
+                to.write_all(chunk.as_ref()).await?;
             } else {
                 for part in [size.as_bytes(), bytes, b"\r\n"] {
                     to.write_all(part).await?;

@@ -97,6 +97,14 @@ impl RealRack {
             .collect()
     }
 
+    /// A request's way to it, of somebody who may do everything.
+    pub(super) fn asker(self: &Rc<Self>) -> Rc<dyn Daemon> {
+        Rc::new(Asker {
+            rack: self.clone(),
+            rights: Rights::everywhere_as(Role::Admin),
+        })
+    }
+
     /// The same of somebody who may do everything.
     pub(super) fn ask_as_admin(&self, call: Call) -> Answer {
         let rights = Rights::everywhere_as(Role::Admin);

@@ -1,9 +1,11 @@
 //! The stream of server-sent events, step by step.
 
+use super::real::{RealRack, SECOND};
 use super::*;
 use crate::api::events::{EventStream, HEARTBEAT};
+use crate::api::handle::RackHandle;
 use crate::api::stream::TextStream;
-use crate::model::{Event, EventId, EventKind, Events};
+use crate::model::{Event, EventId, EventKind, Events, REASON_LIMIT};
 use crate::rack::call::Look;
 use std::collections::VecDeque;
 
@@ -173,23 +175,186 @@ fn a_snapshot_comes_first_and_loses_no_event_after_its_position() {
     let mut reader = stream("GET /v1/events?snapshot=true&since=18c2f-1", None);
     let (_, call) = reader.text(events(&[], 50, false));
     assert_eq!(since(&call), None);
-    let nodes = Ok(Answer::Nodes(vec![node()]));
-    let tasks = Ok(Answer::Tasks(vec![task()]));
-    let (text, calls) = reader.next([tasks, nodes]);
-    assert!(matches!(
-        calls[..],
-        [
-            Call::Look(Look::Tasks { active: true, .. }),
-            Call::Look(Look::Nodes)
-        ]
-    ));
-    let text = text.expect("not refused").expect("it goes on");
+    let nodes = || Ok(Answer::Nodes(vec![node()]));
+    let (first, call) = reader.text(nodes());
+    assert!(matches!(call, Call::Look(Look::NodesAfter { after: None, of, .. }) if of.is_empty()));
     assert!(
-        text.starts_with("id: 18c2f-50\nevent: snapshot\ndata: {\"nodes\":[{"),
-        "{text}"
+        first.starts_with("id: 18c2f-50\nevent: snapshot\ndata: {\"nodes\":[{"),
+        "{first}"
     );
+    let tasks = Ok(Answer::Tasks(vec![task()]));
+    let (second, calls) = reader.next([Ok(Answer::Nodes(Vec::new())), tasks]);
+    assert!(matches!(
+        &calls[..],
+        [
+            Call::Look(Look::NodesAfter { after: Some(last), .. }),
+            Call::Look(Look::ActiveTasks { before: None, .. })
+        ] if *last == node().uuid
+    ));
+    let second = second.expect("not refused").expect("it goes on");
+    let (third, call) = reader.text(Ok(Answer::Tasks(Vec::new())));
+    assert!(
+        matches!(call, Call::Look(Look::ActiveTasks { before: Some(last), .. }) if last == task().id)
+    );
+    let shown = told(&format!("{first}{second}{third}"));
+    assert_eq!(shown["nodes"][0]["name"], "r1n01");
+    assert_eq!(shown["tasks"][0]["id"], TASK);
     let (_, call) = reader.text(events(&[], 50, false));
     assert_eq!(since(&call), Some(id(50)));
+}
+
+/// What one snapshot says, which is one event with one line of data.
+fn told(text: &str) -> serde_json::Value {
+    let (head, data) = text.split_once("data: ").expect("data");
+    assert!(head.ends_with("event: snapshot\n"), "{head}");
+    let data = data.strip_suffix("\n\n").expect("its end");
+    assert!(!data.contains('\n'));
+    serde_json::from_str(data).expect("JSON")
+}
+
+/// A rack of so many nodes with the longest reasons, each of which has a task.
+fn large(nodes: u128, call: &Call) -> Result<Answer, Refused> {
+    let behind = |last: Option<u128>, limit: usize| {
+        let first = last.map_or(1, |last| last + 1);
+        (first..=nodes).take(limit)
+    };
+    let reason = "\u{1f9ca}".repeat(REASON_LIMIT);
+    match call {
+        Call::Events { .. } => events(&[], 50, false),
+        Call::Look(Look::NodesAfter { after, limit, .. }) => {
+            let numbers = behind(after.map(|uuid| uuid.as_u128()), *limit);
+            let nodes = numbers.map(|number| Node {
+                uuid: Uuid::from_u128(number),
+                rackbmcd: NodeDetail {
+                    maintenance: Some(Hold {
+                        reason: Some(reason.clone()),
+                        ..Hold::default()
+                    }),
+                    ..node().rackbmcd
+                },
+                ..node()
+            });
+            Ok(Answer::Nodes(nodes.collect()))
+        }
+        Call::Look(Look::ActiveTasks { before, limit, .. }) => {
+            let last = before.map(|id| nodes + 1 - id.as_u128());
+            let tasks = behind(last, *limit).map(|number| Task {
+                id: Uuid::from_u128(nodes + 1 - number),
+                ..task()
+            });
+            Ok(Answer::Tasks(tasks.collect()))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A stream that begins with a snapshot of what `daemon` knows.
+fn snapshot_of(daemon: Rc<dyn Daemon>, nodes: &[&str]) -> EventStream {
+    let rack = RackHandle::new(daemon, Who::default());
+    let nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
+    EventStream::new(rack, None, nodes, true, "http://localhost".into())
+}
+
+fn next(stream: &mut EventStream) -> String {
+    let text = at_once(stream.next());
+    text.expect("not refused").expect("it goes on")
+}
+
+/// The rest of the snapshot of this stream.
+fn rest(stream: &mut EventStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\n\n") {
+        text += &next(stream);
+    }
+    text
+}
+
+#[test]
+fn the_snapshot_of_a_large_rack_comes_in_pieces_that_always_find_place() {
+    let double = Rc::new(Double {
+        rack: |call| large(1500, &call),
+        calls: RefCell::default(),
+    });
+    let mut stream = snapshot_of(double.clone(), &[]);
+    assert_eq!(next(&mut stream), "retry: 2000\nid: 18c2f-50\n\n");
+    let mut whole = String::new();
+    while !whole.ends_with("\n\n") {
+        let before = double.calls.borrow().len();
+        let piece = next(&mut stream);
+        // `SMALL` of `serve`: answers that are never refused for their size.
+        assert!(piece.len() <= 16 * 1024, "{}", piece.len());
+        // After the last node the tasks are asked for.
+        assert!(double.calls.borrow().len() - before <= 2);
+        whole += &piece;
+    }
+    let shown = told(&whole);
+    let nodes = shown["nodes"].as_array().expect("a list");
+    let uuids = nodes.iter().map(|node| node["uuid"].as_str());
+    let expected: Vec<_> = (1..=1500)
+        .map(|number| Uuid::from_u128(number).to_string())
+        .collect();
+    assert!(uuids.eq(expected.iter().map(|uuid| Some(uuid.as_str()))));
+    let tasks = shown["tasks"].as_array().expect("a list");
+    assert_eq!(tasks.len(), 1000);
+    assert_eq!(tasks[999]["id"], Uuid::from_u128(501).to_string());
+    assert_eq!(next(&mut stream), ": alive\n\n");
+}
+
+#[test]
+fn what_changes_while_a_snapshot_is_read_comes_after_it() {
+    let rack = RealRack::new();
+    let hold = |node: &str, reason: &str| {
+        let hold = Some(Some(reason.to_owned()));
+        let (node, who) = (node.to_owned(), Who::default());
+        rack.ask_as_admin(Call::SetMaintenance { node, hold, who });
+    };
+    let reasons = |text: &str| -> Vec<Option<String>> {
+        let shown = told(text);
+        let nodes = shown["nodes"].as_array().expect("a list").iter();
+        nodes
+            .map(|node| node["maintenance_reason"].as_str().map(str::to_owned))
+            .collect()
+    };
+    let long = "x".repeat(500);
+    let mut stream = snapshot_of(rack.asker(), &[]);
+    next(&mut stream);
+    hold("r1n01", &long);
+    let first = next(&mut stream);
+    hold("r1n02", "between");
+    hold("r1n01", "too late");
+    let text = first + &rest(&mut stream);
+    let shown = reasons(&text);
+    assert_eq!(shown.len(), 2);
+    assert!(shown.contains(&Some(long.clone())) || shown.contains(&Some("too late".into())));
+    // All three are told, in their order, whatever the snapshot has of them.
+    let mut after = String::new();
+    while after.matches("event: node").count() < 3 {
+        after += &next(&mut stream);
+    }
+    let of = |what: &str| {
+        after
+            .find(what)
+            .unwrap_or_else(|| panic!("{what}: {after}"))
+    };
+    assert!(of(&long) < of("between") && of("between") < of("too late"));
+    // What the snapshot has already is known for that.
+    let event = after.split("data: ").nth(1).expect("an event");
+    let event: Event =
+        serde_json::from_str(event.split_once('\n').expect("its end").0).expect("JSON");
+    let node = &told(&text)["nodes"][0];
+    let shown: Node = serde_json::from_value(node.clone()).expect("a node");
+    assert!(shown.updated_at >= Some(event.at), "{shown:?} {event:?}");
+}
+
+#[test]
+fn a_snapshot_of_some_nodes_has_each_of_them_once() {
+    let rack = RealRack::new();
+    let mut stream = snapshot_of(rack.asker(), &["r1n02", SECOND, "r1n02"]);
+    next(&mut stream);
+    let shown = told(&rest(&mut stream));
+    let nodes = shown["nodes"].as_array().expect("a list");
+    assert_eq!(nodes.len(), 1);
+    assert_eq!(nodes[0]["name"], "r1n02");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Streams of events on real sockets.
 
 use super::*;
+use crate::model::Node;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 #[test]
 fn a_client_that_reads_nothing_is_let_go() {
@@ -113,4 +115,37 @@ fn a_stream_reads_the_same_whether_it_is_the_first_on_its_connection_or_not() {
         head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(" GMT"),
         "{head}"
     );
+}
+
+#[test]
+fn a_snapshot_is_made_as_far_as_its_reader_reads_it_and_who_does_not_read_is_let_go() {
+    // It never ends.
+    let house = House::new(|call| match call {
+        Call::Look(Look::NodesAfter { .. }) => {
+            let node = Node {
+                last_error: Some("x".repeat(12_000)),
+                ..Node::default()
+            };
+            Reaction::Now(Ok(Answer::Nodes(vec![node])))
+        }
+        _ => obliging(call),
+    });
+    for before in ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let asked = house.calls().len();
+        let mut stream = house.connect();
+        let ask =
+            "GET /v1/events?snapshot=true HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n";
+        stream
+            .write_all(format!("{before}{ask}").as_bytes())
+            .expect("sent");
+        // Nothing is read until the other side has closed.
+        let mut hangs_up = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+        let patience = PollTimeout::from(60_000u16);
+        assert_eq!(poll(&mut hangs_up, patience).expect("polled"), 1);
+        // What a socket takes, and a piece or two.
+        let pieces = house.calls().len() - asked;
+        assert!((2..200).contains(&pieces), "{pieces}");
+        let text = read_all(&mut stream);
+        assert!(text.contains("event: snapshot"), "{text:.300}");
+    }
 }
