@@ -3,13 +3,17 @@
 
 use super::complaint::{At, Findings};
 use crate::session::secret::{BmcKey, Password};
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Group, User, getegid, geteuid};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Where files come from.
@@ -93,14 +97,45 @@ pub struct Disk;
 /// No file that belongs to a configuration is longer.
 const LONGEST: u64 = 1 << 20;
 
+/// Opens a file to read it, and waits for nobody: a pipe into which nobody writes would keep whoever
+/// opens it for ever.
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK | O_NOCTTY)
+        .open(path)
+}
+
+/// A file that may be a pipe or a device (`--config /dev/stdin`), of which the next bytes are not
+/// waited for without end.
+struct Watched<'f>(&'f File);
+
+/// For so long something that is no file may say nothing.
+const SILENCE: Duration = Duration::from_secs(5);
+
+impl Read for Watched<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let mut asked = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(SILENCE).expect("a few seconds");
+        match poll(&mut asked, patience)? {
+            0 => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nothing comes out of it for 5 s: it is a pipe or a device, and no file",
+            )),
+            _ => self.0.read(to),
+        }
+    }
+}
+
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Content> {
-        let file = File::open(path)?;
-        let mode = file.metadata()?.permissions().mode() & 0o777;
+        let file = open_at_once(path)?;
+        let found = file.metadata()?;
+        let mode = found.permissions().mode() & 0o777;
         // Room from the start: a vector that grows leaves copies of a secret behind.
-        let room = usize::try_from(file.metadata()?.len().min(LONGEST)).unwrap_or(0) + 1;
+        let room = usize::try_from(found.len().min(LONGEST)).unwrap_or(0) + 1;
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+        Watched(&file).take(LONGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LONGEST {
             return Err(io::Error::other("it is longer than 1 MiB"));
         }
@@ -494,7 +529,31 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_pipe_is_read_where_something_comes_out_of_it_and_keeps_nobody_where_nothing_does() {
+        let place = tempfile::tempdir().expect("a directory");
+        let pipe = place.path().join("pipe");
+        mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+        let read = || Disk.read(&pipe).map(|content| content.bytes.to_vec());
+        let silent = read().expect_err("nobody writes");
+        assert!(silent.to_string().contains("it is a pipe"), "{silent}");
+        let to = pipe.clone();
+        // Waits for a reader.
+        let writer = std::thread::spawn(move || fs::write(to, "secret"));
+        let said = std::iter::repeat_with(read).find_map(Result::ok);
+        assert_eq!(said.as_deref(), Some(b"secret".as_slice()));
+        writer.join().expect("no panic").expect("written");
+        let endless = Disk.read(Path::new("/dev/zero")).err().expect("too long");
+        assert!(
+            endless.to_string().contains("longer than 1 MiB"),
+            "{endless}"
+        );
+        assert!(Disk.read(place.path()).is_err(), "a directory");
+    }
 
     #[test]
     fn what_is_in_the_way_of_a_socket_or_a_directory_is_found() {

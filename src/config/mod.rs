@@ -20,6 +20,7 @@ mod tls;
 pub use api::ApiSettings;
 pub use complaint::Complaint;
 pub use etcd::EtcdSettings;
+pub(crate) use files::open_at_once;
 pub use files::{Check, Content, Disk, Files, Wanted};
 pub use fleet::{FleetAuth, FleetFile, FleetPlace, FleetRack, fleet_file};
 pub use ha::HaSettings;

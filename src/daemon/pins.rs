@@ -4,6 +4,7 @@
 //! Written as a whole beside the old one, which it then replaces. Where it is lost, the host is a
 //! new one.
 
+use crate::config::{Disk, Files};
 use crate::entropy::Entropy;
 use crate::tenure::Pinned;
 use serde::{Deserialize, Serialize};
@@ -42,9 +43,9 @@ impl Pins {
     pub(super) fn open(state_dir: &Path, entropy: &mut dyn Entropy) -> io::Result<Self> {
         let path = state_dir.join("host.json");
         let wrong = |why: String| io::Error::other(format!("{}: {why}", path.display()));
-        let stored: Option<Stored> = match fs::read(&path) {
-            Ok(bytes) => {
-                let read = serde_json::from_slice(&bytes);
+        let stored: Option<Stored> = match Disk.read(&path) {
+            Ok(content) => {
+                let read = serde_json::from_slice(&content.bytes);
                 Some(read.map_err(|error| wrong(error.to_string()))?)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -61,10 +62,18 @@ impl Pins {
                 stored
             }
         };
+        Self::of(stored, move |stored| write(&path, stored))
+    }
+
+    /// What was read or made, and how changes of it are written.
+    fn of(
+        stored: Stored,
+        write: impl Fn(&Stored) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
         // Of what waits for a disk that hangs, only the last counts.
         let (to_disk, changes) = channel::bounded(1);
         let writer = thread::Builder::new().name("pins".into());
-        let writer = writer.spawn(move || write_all(&path, &changes))?;
+        let writer = writer.spawn(move || write_all(write, &changes))?;
         Ok(Self {
             host: stored.host,
             pinned: Pinned {
@@ -109,9 +118,9 @@ impl Stored {
 }
 
 /// Writes what comes, of several that wait the last, until no more can come.
-fn write_all(path: &Path, changes: &Receiver<Stored>) {
+fn write_all(write: impl Fn(&Stored) -> io::Result<()>, changes: &Receiver<Stored>) {
     while let Ok(last) = changes.recv_blocking() {
-        if let Err(error) = write(path, &last) {
+        if let Err(error) = write(&last) {
             log::error!("what was seen of etcd cannot be kept: {error}");
         }
     }
@@ -119,7 +128,12 @@ fn write_all(path: &Path, changes: &Receiver<Stored>) {
 
 fn write(path: &Path, stored: &Stored) -> io::Result<()> {
     let new = path.with_extension("json.new");
-    let mut file = File::create(&new)?;
+    // What a crash has left there, or somebody has put there: a pipe would keep whoever opens it.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::create_new(&new)?;
     file.write_all(&serde_json::to_vec(stored).map_err(io::Error::other)?)?;
     file.sync_all()?;
     fs::rename(&new, path)
@@ -129,6 +143,8 @@ fn write(path: &Path, stored: &Stored) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::entropy::Seeded;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
 
     #[test]
     fn a_host_is_the_same_over_its_lives_and_another_one_where_its_disk_was_lost() {
@@ -154,11 +170,10 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_makes_nobody_wait_and_nothing_gathers_before_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut pins = Pins::open(folder.path(), &mut Seeded::new(1)).unwrap();
-        // Whoever writes to it waits for a reader.
-        let pipe = folder.path().join("host.json.new");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (goes_on, disk) = channel::unbounded::<()>();
+        let stored = Stored::new(Uuid::from_u128(1), Pinned::default());
+        let hangs = move |_: &Stored| disk.recv_blocking().map_err(io::Error::other);
+        let mut pins = Pins::of(stored, hangs).unwrap();
         for ticket in 1..=10_000 {
             pins.keep(Pinned {
                 ticket,
@@ -166,8 +181,25 @@ mod tests {
             });
         }
         assert!(pins.to_disk.as_ref().unwrap().len() <= 1);
-        let reader = File::open(&pipe).unwrap();
+        drop(goes_on);
         drop(pins);
-        drop(reader);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_what_is_kept_keeps_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let pipe = |name: &str| mkfifo(&at(name), Mode::S_IRWXU).unwrap();
+        let open = || Pins::open(folder.path(), &mut Seeded::new(1));
+        pipe("host.json.new");
+        drop(open().unwrap());
+        assert!(fs::read(at("host.json")).unwrap().starts_with(b"{"));
+        fs::remove_file(at("host.json")).unwrap();
+        pipe("host.json");
+        let told = open().err().unwrap().to_string();
+        assert!(
+            told.contains("host.json: nothing comes out of it"),
+            "{told}"
+        );
     }
 }

@@ -22,6 +22,7 @@ use crate::rack::stored::migrate::FORMAT;
 pub use error::StoreError;
 use leaving::Hold;
 use nix::errno::Errno;
+use nix::libc::O_NONBLOCK;
 use place::{Lock, Opened};
 use redb::{Database, DatabaseError};
 use std::fs::{self, File, OpenOptions};
@@ -280,6 +281,7 @@ fn private_file(path: &Path) -> io::Result<File> {
         .create_new(theirs.is_some())
         .truncate(false)
         .mode(0o600)
+        .custom_flags(O_NONBLOCK)
         .open(path)?;
     if let Some(directory) = theirs {
         fchown(&file, Some(directory.uid()), Some(directory.gid()))?;

@@ -8,11 +8,12 @@ use super::{FILE, FORMAT, OpenDatabase, Store, StoreError, at, private_file, syn
 use crate::rack::Copied;
 use crate::rack::record::Table;
 use crate::rack::stored::migrate;
+use nix::libc::O_NONBLOCK;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableError};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -155,7 +156,9 @@ impl Store {
         let file = OpenOptions::new()
             .read(true)
             .write(!self.looks_only)
+            .custom_flags(O_NONBLOCK)
             .open(&self.path)
+            .and_then(place::whole_file)
             .map_err(|reason| at(&self.path, reason))?;
         let empty = file.metadata().map(|metadata| metadata.len() == 0);
         // redb would make a new database of an empty file.

@@ -6,6 +6,7 @@
 //! nothing here can tell.
 
 use super::{FILE, LOCK, StoreError, at, private_file};
+use crate::config::open_at_once;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
@@ -26,15 +27,15 @@ impl Lock {
     pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(LOCK);
         let was_there = path.exists();
-        let file = private_file(&path).map_err(|reason| at(&path, reason))?;
-        let file = locked(file, directory)?;
+        let file = private_file(&path).and_then(whole_file);
+        let file = locked(file.map_err(|reason| at(&path, reason))?, directory)?;
         Ok(Self { file, was_there })
     }
 
     /// The same for a look, which makes nothing and needs none where there never was one.
     pub(super) fn of_a_look(directory: &Path) -> Result<Option<Self>, StoreError> {
         let path = directory.join(LOCK);
-        match File::open(&path) {
+        match open_at_once(&path).and_then(whole_file) {
             Ok(file) => Ok(Some(Self {
                 file: locked(file, directory)?,
                 was_there: true,
@@ -77,6 +78,16 @@ impl Lock {
     /// Makes what was noted durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+/// A file, and nothing that is only opened like one: a pipe or a device keeps nothing.
+pub(super) fn whole_file(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(
+            "something is there that is no file: move it away",
+        )),
     }
 }
 

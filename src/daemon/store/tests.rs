@@ -3,6 +3,7 @@
 use super::tables::{FORMAT_KEY, META, definition};
 use super::*;
 use crate::rack::record::{End, Stretch, Table};
+use nix::sys::stat::Mode;
 use redb::backends::FileBackend;
 use redb::{Builder, StorageBackend};
 use std::collections::BTreeSet;
@@ -206,6 +207,33 @@ fn what_root_makes_belongs_to_whoever_has_the_directory_and_links_of_theirs_lead
     std::os::unix::fs::symlink(&target, home.path().join(LOCK)).unwrap();
     assert_eq!(Store::open(home.path()).is_err(), root);
     assert_eq!(target.exists(), !root);
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_the_lock_or_the_journal_is_told_and_keeps_nobody() {
+    use std::os::unix::fs::symlink;
+    let pipe = |path: &Path| nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap();
+    let device = |path: &Path| symlink("/dev/null", path).unwrap();
+    let directory = |path: &Path| fs::create_dir(path).unwrap();
+    let strangers: [&dyn Fn(&Path); 3] = [&pipe, &device, &directory];
+    for open in [Store::open, Store::open_anew, Store::open_to_look] {
+        for (name, put) in [LOCK, FILE]
+            .iter()
+            .flat_map(|name| strangers.map(|put| (name, put)))
+        {
+            let place = tempfile::tempdir().unwrap();
+            drop(Store::open(place.path()).unwrap());
+            let path = place.path().join(name);
+            fs::remove_file(&path).unwrap();
+            put(&path);
+            let told = open(place.path()).err().unwrap().to_string();
+            assert!(told.contains(name), "{told}");
+            assert!(
+                told.contains("no file") || told.contains("directory"),
+                "{told}"
+            );
+        }
+    }
 }
 
 #[test]
