@@ -80,6 +80,40 @@ impl Sent {
             _ => false,
         }
     }
+
+    /// This one reading stands for a later one, too, that says the same.
+    pub(super) fn stand_for(&mut self, later: &mut Self) {
+        self.id = later.id;
+        self.times = self.times.saturating_add(later.times);
+        self.handed |= later.handed;
+        self.answer = later.answer.take();
+    }
+}
+
+/// Leaves readings of the power state out that say nothing, between so many of the first orders and
+/// of the last: those that were not answered, and those that say what the one before said. How many
+/// of the former there were; the others are counted where they go.
+///
+/// Of thousands of tasks a hundred orders each are more memory than the daemon may have: each
+/// suspension withdraws a reading, and each resumption asks for one.
+pub(super) fn leave_out_readings(sent: &mut Vec<Sent>, ends: usize) -> usize {
+    let behind = sent.len().saturating_sub(ends);
+    if behind <= ends {
+        return 0;
+    }
+    let (behind, between) = (sent.split_off(behind), sent.split_off(ends));
+    let mut gone = 0;
+    for mut later in between {
+        let reads = later.order == Order::ReadPower;
+        let silent = matches!(later.answer, Some((_, Report::Unanswered(_))));
+        match sent.last_mut() {
+            _ if reads && silent => gone += 1,
+            Some(before) if reads && later.says_the_same(before) => before.stand_for(&mut later),
+            _ => sent.push(later),
+        }
+    }
+    sent.extend(behind);
+    gone
 }
 
 /// `soft power off was sent at 0.2 s and accepted`
@@ -121,4 +155,59 @@ pub(super) fn is_ambiguous(refusal: &Refusal) -> bool {
 /// A duration as messages show it: `12.3 s`.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bmc::vocabulary::Reading;
+    use crate::model::Trouble;
+
+    fn sent(number: u64, order: Order, report: Report) -> Sent {
+        let at = Duration::from_secs(number);
+        Sent {
+            id: OrderId(number),
+            order,
+            at,
+            handed: true,
+            times: 1,
+            answer: Some((at, report)),
+        }
+    }
+
+    fn read(power: Power) -> Report {
+        Report::Accepted(Reading::Power(power))
+    }
+
+    #[test]
+    fn readings_that_say_nothing_new_are_left_out_and_what_acts_and_what_was_seen_stay() {
+        let withdrawn = Report::Unanswered(Silence {
+            delivery: Delivery::Unknown,
+            trouble: Trouble::Withdrawn,
+            text: "withdrawn".to_owned(),
+        });
+        // A task that is suspended and resumed, goes off for one look, and is asked off once more.
+        let mut orders: Vec<Sent> = (0..100)
+            .map(|number| match number {
+                1 | 60 => sent(number, Order::SoftOff, Report::Accepted(Reading::Done)),
+                50 => sent(number, Order::ReadPower, read(Power::Off)),
+                _ if number % 2 == 0 => sent(number, Order::ReadPower, read(Power::On)),
+                _ => sent(number, Order::ReadPower, withdrawn.clone()),
+            })
+            .collect();
+        let (first, last) = (orders[..5].to_vec(), orders[95..].to_vec());
+        let gone = leave_out_readings(&mut orders, 5);
+        assert_eq!(
+            (&orders[..4], &orders[orders.len() - 5..]),
+            (&first[..4], &last[..])
+        );
+        let numbers: Vec<u64> = orders.iter().map(|sent| sent.at.as_secs()).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 50, 52, 60, 62, 95, 96, 97, 98, 99]);
+        let told: u32 = orders.iter().map(|sent| sent.times).sum();
+        assert_eq!(told as usize + gone, 100);
+        // The latest of those for which it stands.
+        assert_eq!(orders[8].id, OrderId(94));
+        assert_eq!(leave_out_readings(&mut orders, 5), 0);
+        assert_eq!(orders.len(), 14);
+    }
 }

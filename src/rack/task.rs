@@ -494,12 +494,16 @@ impl Task {
         })
     }
 
-    /// Keeps no more of its controls than its part where so many tasks are active: else those that
-    /// are used on a whole batch would be a hundred of each of thousands.
-    pub(super) fn leave_out_controls(&mut self, active: usize) {
+    /// Keeps no more of its controls than its part where so many tasks are active, and no readings
+    /// beyond as many orders that say nothing new: else those of controls that are used on a whole
+    /// batch would be a hundred of each of thousands.
+    pub(super) fn leave_out(&mut self, active: usize) {
         let ends = CONTROLS_KEPT / 2 / active.max(1);
-        self.identity
-            .leave_out_controls(ends.clamp(FEWEST_ENDS, ENDS_KEPT));
+        let ends = ends.clamp(FEWEST_ENDS, ENDS_KEPT);
+        self.identity.leave_out_controls(ends);
+        if ends < ENDS_KEPT {
+            self.sequence.leave_out_readings(ends);
+        }
     }
 
     /// How much memory it takes, about.
@@ -512,7 +516,7 @@ impl Task {
     }
 }
 
-/// Controls that are kept of all active tasks.
+/// Controls that are kept of all active tasks, and orders beside which readings are.
 const CONTROLS_KEPT: usize = 40_960;
 /// The first ones of a task are kept in any case, and the last ones.
 const FEWEST_ENDS: usize = 5;
@@ -547,16 +551,16 @@ mod tests {
             task.control(control, "alice", at(second)).unwrap();
             let _ = task.go_on(at(second));
         }
-        task.leave_out_controls(400);
+        task.leave_out(400);
         assert_eq!(task.identity.controls.len(), 100);
-        task.leave_out_controls(4096);
+        task.leave_out(4096);
         let kept = task.identity.controls.iter();
         let kept: Vec<_> = kept.map(|used| used.at).collect();
         let seconds = (2..7).chain(97..102);
         let expected: Vec<_> = seconds.map(|second| at(second).wall).collect();
         assert_eq!(kept, expected);
         assert_eq!(task.identity.controls_left_out, 90);
-        task.leave_out_controls(4096);
+        task.leave_out(4096);
         assert_eq!(task.identity.controls_left_out, 90);
     }
 

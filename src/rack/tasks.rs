@@ -251,7 +251,7 @@ impl Tasks {
         let active = self.active.len();
         for id in ledger.take_promises() {
             if let Some(task) = self.get_mut(id) {
-                task.leave_out_controls(active);
+                task.leave_out(active);
                 let foreseen = ahead::record(task, at);
                 let record = foreseen.unwrap_or_else(|| task.record(ledger.unwritten_of(id), at));
                 let record = stored::task(record);

@@ -163,10 +163,7 @@ impl Knowledge {
             && last.id == id
             && last.says_the_same(before)
         {
-            before.id = last.id;
-            before.times = before.times.saturating_add(last.times);
-            before.handed |= last.handed;
-            before.answer = last.answer.take();
+            before.stand_for(last);
             self.sent.pop();
         }
     }

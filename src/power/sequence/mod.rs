@@ -22,6 +22,7 @@ pub use controls::{Refusal, RefusalKind};
 pub(super) use kept_on::set_never_off;
 pub(super) use knowledge::Knowledge;
 
+use super::outcome::leave_out_readings;
 use super::{Earlier, Outcome, Sent, Settings};
 use crate::bmc::vocabulary::{Order, OrderId, Report};
 use crate::model::{Control, Operation, Power, Target, TaskState};
@@ -453,6 +454,13 @@ impl Sequence {
     /// How many orders were sent between the first and the last ones of those.
     pub fn left_out(&self) -> u32 {
         self.knowledge.left_out
+    }
+
+    /// Leaves readings out that say nothing, but for so many of the first orders and of the last.
+    pub fn leave_out_readings(&mut self, ends: usize) {
+        let gone = leave_out_readings(&mut self.knowledge.sent, ends);
+        let gone = u32::try_from(gone).unwrap_or(u32::MAX);
+        self.knowledge.left_out = self.knowledge.left_out.saturating_add(gone);
     }
 
     pub(super) fn advance(&mut self, now: Instant) {
