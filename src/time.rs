@@ -102,6 +102,12 @@ impl WallTime {
         format!("{} UTC", text.get(11..16).unwrap_or(&text))
     }
 
+    /// The time that lies `span` before this one, at most back to the epoch.
+    pub fn before(self, span: Duration) -> Self {
+        let span = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(span))
+    }
+
     /// The time since `earlier`, zero where that lies ahead.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -130,6 +130,34 @@ fn the_interval_of_nmis_is_not_the_calendars_over_a_crash() {
     }
 }
 
+/// A calendar that is set while the daemon lives, and again while it is away.
+#[test]
+fn the_interval_of_nmis_holds_over_a_crash_after_the_calendar_was_set() {
+    for (by, away) in [(40 * DAY, -45 * DAY), (3600, -7200), (-40 * DAY, 0)] {
+        let mut world = World::new(44, 1);
+        world.boot = Some(uuid::Uuid::from_u128(1));
+        world.crash();
+        world.nodes[0].nmi_min_interval = secs(600);
+        world.start();
+        world.run_for(secs(20));
+        let asked = world.now;
+        let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
+        world.run_task(task, secs(300));
+        world.set_calendar(by);
+        world.run_for(secs(20));
+        world.crash();
+        world.set_calendar(away);
+        world.run_for(secs(5));
+        world.start();
+        world.run_until(asked + secs(590), |_| false);
+        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
+        assert!(again.is_err(), "set by {by} and {away} s: too soon");
+        world.run_until(asked + secs(602), |_| false);
+        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
+        assert!(again.is_ok(), "set by {by} and {away} s: {again:?}");
+    }
+}
+
 #[test]
 fn nothing_is_forgotten_because_the_calendar_was_set() {
     let mut world = World::new(43, 1);

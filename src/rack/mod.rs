@@ -361,6 +361,12 @@ impl Rack {
             "the calendar was set {way} by {} s, to {wall}: patience and intervals go on by the machine's own clock",
             by.as_secs()
         );
+        let at = self.at(now);
+        for id in self.inventory.ids() {
+            let node = self.inventory.get_mut(id);
+            let restamped = node.and_then(|node| node.restamp_nmi(at));
+            self.carry_out(id, restamped, at);
+        }
     }
 
     /// The daemon stood still for `gap` until `now`, because its process was stopped or the machine

@@ -138,6 +138,16 @@ impl Node {
         self.memory.last_nmi = Some(at.wall);
     }
 
+    /// The calendar was set: the last NMI is put down as that would have it, where it still counts.
+    /// After a restart nobody knows any more what the calendar said before.
+    pub(super) fn restamp_nmi(&mut self, at: Moment) -> Option<Effect> {
+        let age = at.now.since(self.nmi_at?);
+        (age < self.settings.nmi_min_interval).then(|| {
+            self.memory.last_nmi = Some(at.wall.before(age));
+            Effect::Save
+        })
+    }
+
     /// The one that was on its way was refused, or never left: nobody has to wait for that.
     pub(super) fn forget_nmi(&mut self) {
         self.nmi_at = None;
