@@ -22,7 +22,7 @@ use crate::rack::stored::migrate::FORMAT;
 pub use error::StoreError;
 use leaving::Hold;
 use nix::errno::Errno;
-use nix::libc::O_NONBLOCK;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use place::{Lock, Opened};
 use redb::{Database, DatabaseError};
 use std::fs::{self, File, OpenOptions};
@@ -270,9 +270,11 @@ fn sync_directory(directory: &Path) -> Result<(), StoreError> {
 /// whoever has the directory: the daemon, which runs as a user of its own, could not open it later.
 fn private_file(path: &Path) -> io::Result<File> {
     let directory = path.parent().map(fs::metadata).transpose()?;
-    let theirs = directory.filter(|directory| {
-        nix::unistd::geteuid().is_root() && directory.uid() != 0 && !path.exists()
-    });
+    let is_root = nix::unistd::geteuid().is_root();
+    let theirs = directory.filter(|directory| is_root && directory.uid() != 0);
+    // Root writes nothing where a link of theirs leads.
+    let links = theirs.as_ref().map_or(0, |_| O_NOFOLLOW);
+    let theirs = theirs.filter(|_| !path.exists());
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -281,7 +283,7 @@ fn private_file(path: &Path) -> io::Result<File> {
         .create_new(theirs.is_some())
         .truncate(false)
         .mode(0o600)
-        .custom_flags(O_NONBLOCK)
+        .custom_flags(O_NONBLOCK | links)
         .open(path)?;
     if let Some(directory) = theirs {
         fchown(&file, Some(directory.uid()), Some(directory.gid()))?;

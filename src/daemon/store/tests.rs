@@ -207,6 +207,11 @@ fn what_root_makes_belongs_to_whoever_has_the_directory_and_links_of_theirs_lead
     std::os::unix::fs::symlink(&target, home.path().join(LOCK)).unwrap();
     assert_eq!(Store::open(home.path()).is_err(), root);
     assert_eq!(target.exists(), !root);
+    // One that is there is not written to either: a number would be noted in its place.
+    fs::write(&target, "of somebody else").unwrap();
+    assert_eq!(Store::open(home.path()).is_err(), root);
+    let written = fs::read(&target).unwrap() != b"of somebody else";
+    assert!(!(root && written));
 }
 
 #[test]
