@@ -54,6 +54,10 @@ pub(crate) fn sentences(source: &str) -> Vec<String> {
 
 /// Whether it has more than one word. `name:kind` is none: so shapes and parameters are written.
 fn is_sentence(text: &str) -> bool {
+    // The beginning of an event in a stream: names of fields, and JSON.
+    if text.contains("data: {{") {
+        return false;
+    }
     let words = text.split_whitespace();
     let is_shape = |word: &str| !word.contains('{') && word.trim_end_matches(':').contains(':');
     let words = words.filter(|word| word.chars().any(char::is_alphabetic) && !is_shape(word));
