@@ -1,7 +1,10 @@
 //! The wire: bytes to values and back, for IPMI over LAN (IPMI v2.0 rev 1.1, a bare § means that
 //! document).
 //!
-//! Driven by `session` (encodes requests, decodes responses) and by `sim` (the other way round).
+//! Driven by `session` and `bmc`, which encode requests and decode answers; `sim` has a reading of
+//! its own. Frames and commands go the other way round, too, though no program needs that: tests
+//! answer in a BMC's place with it, and the fuzz targets see that both ways agree.
+//!
 //! No state, no time, no secrets, no cryptography: a packet's integrity code is a slice here,
 //! nothing more. Whatever arrives, `decode` gives a value or a [`DecodeError`]; it never panics.
 

@@ -224,7 +224,7 @@ const PRESETS: [(&str, &str, &[Quirk], &str); 24] = {
     ]
 };
 
-/// A set of quirks.
+/// A set of quirks. Bits by hand: a crate's macro would want each name a second time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Quirks(u32);
 
