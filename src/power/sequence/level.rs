@@ -470,7 +470,7 @@ impl Watching {
     /// The machine was looked at on the way to a level.
     fn watched(self, power: Power, knowledge: &mut Knowledge) -> Phase {
         if power == self.leg.to {
-            return self.is_there(knowledge);
+            return self.read_there(knowledge);
         }
         let age = knowledge.clock.age();
         if self.seen.is_some() {
@@ -495,7 +495,7 @@ impl Watching {
     }
 
     /// It was read as it is to be.
-    fn is_there(self, knowledge: &Knowledge) -> Phase {
+    fn read_there(self, knowledge: &Knowledge) -> Phase {
         let age = knowledge.clock.age();
         let leg = &self.leg;
         let since = self.seen.unwrap_or(age);
