@@ -300,6 +300,8 @@ fn a_later_request_does_not_make_it_turn_hard_and_an_abort_and_a_rollback_are_al
         };
         let refused = start(&mut world, Operation::SoftPowerOff, hard).expect_err("refused");
         assert!(matches!(refused, Refused::Locked { .. }), "{refused}");
+        // What is in force already keeps no other change of the configuration out.
+        assert_eq!(reload(&mut world), Ok(()));
         let before = offs(&mut world);
         if let Some(control) = control {
             world.control(task, control).unwrap();

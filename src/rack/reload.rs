@@ -97,11 +97,15 @@ pub(super) fn check_never_off(
 ) -> Result<(), String> {
     for new in nodes {
         let node = inventory.with_uuid(new.uuid);
-        let node = node.and_then(|id| inventory.get(id));
-        let Some(task) = node.and_then(|node| tasks.get(node.task?)) else {
+        let Some(node) = node.and_then(|id| inventory.get(id)) else {
             continue;
         };
-        if new.power.never_off && may_switch_off(task) {
+        let Some(task) = node.task.and_then(|task| tasks.get(task)) else {
+            continue;
+        };
+        // Where it is forbidden already, a task of an earlier life sends none.
+        let comes = new.power.never_off && !node.settings.power.never_off;
+        if comes && may_switch_off(task) {
             let operation = task.identity.operation;
             let (name, task) = (&new.name, Short::task(task.identity.id));
             return Err(format!(
