@@ -98,8 +98,8 @@ pub struct Task {
     pub orders_left_out: u32,
     /// How it ended, in words.
     pub outcome: Option<String>,
-    /// The controls used on it: the first fifty and the last fifty, fewer where more than 400 tasks
-    /// are active, of 4,096 the first five and the last five.
+    /// The controls used on it: the first fifty and the last fifty, fewer where more than 245 tasks
+    /// are active, of 4,096 the first three and the last three.
     pub controls: Vec<ControlUse>,
     /// Controls between those.
     pub controls_left_out: u32,

@@ -517,9 +517,9 @@ impl Task {
 }
 
 /// Controls that are kept of all active tasks, and orders beside which readings are.
-const CONTROLS_KEPT: usize = 40_960;
+const CONTROLS_KEPT: usize = 24_576;
 /// The first ones of a task are kept in any case, and the last ones.
-const FEWEST_ENDS: usize = 5;
+const FEWEST_ENDS: usize = 3;
 /// How long a call waits for the BMC's answer to an NMI.
 pub(super) const NMI_ANSWER: Duration = Duration::from_secs(5);
 
@@ -551,17 +551,17 @@ mod tests {
             task.control(control, "alice", at(second)).unwrap();
             let _ = task.go_on(at(second));
         }
-        task.leave_out(400);
+        task.leave_out(245);
         assert_eq!(task.identity.controls.len(), 100);
         task.leave_out(4096);
         let kept = task.identity.controls.iter();
         let kept: Vec<_> = kept.map(|used| used.at).collect();
-        let seconds = (2..7).chain(97..102);
+        let seconds = (2..5).chain(99..102);
         let expected: Vec<_> = seconds.map(|second| at(second).wall).collect();
         assert_eq!(kept, expected);
-        assert_eq!(task.identity.controls_left_out, 90);
+        assert_eq!(task.identity.controls_left_out, 94);
         task.leave_out(4096);
-        assert_eq!(task.identity.controls_left_out, 90);
+        assert_eq!(task.identity.controls_left_out, 94);
     }
 
     #[test]
