@@ -8,7 +8,7 @@
 
 mod daemon;
 
-use daemon::{Bed, Keys, plan};
+use daemon::{Bed, Keys, descriptors, plan};
 use rackbmcd::sim::{ChassisOrder, Mood, OsMood};
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
@@ -22,18 +22,12 @@ fn number(variable: &str, usual: u64) -> u64 {
 
 /// The ports from which the daemon speaks to BMCs.
 fn ports(bed: &Bed) -> Vec<u16> {
-    let process = format!("/proc/{}", bed.pid());
-    let open = fs::read_dir(format!("{process}/fd")).expect("it runs");
-    let sockets: Vec<String> = open
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|to| {
-            let inode = to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
-            Some(inode.to_owned())
-        })
-        .collect();
+    let open = descriptors(bed.pid());
+    let inode = |to: &String| Some(to.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+    let sockets: Vec<String> = open.iter().filter_map(inode).collect();
     let mut ports = Vec::new();
     for table in ["udp", "udp6"] {
-        let text = fs::read_to_string(format!("{process}/net/{table}")).unwrap_or_default();
+        let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
         for line in text.lines().skip(1) {
             let cells: Vec<&str> = line.split_whitespace().collect();
             if cells
@@ -140,8 +134,7 @@ fn held(bed: &Bed) -> (u64, usize) {
     let status = fs::read_to_string(format!("/proc/{}/status", bed.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    let open = fs::read_dir(format!("/proc/{}/fd", bed.pid())).expect("it runs");
-    (kilobytes.expect("a number"), open.count())
+    (kilobytes.expect("a number"), descriptors(bed.pid()).len())
 }
 
 /// Every file below `folder` that has `text` in it, but those of these names.

@@ -3,14 +3,13 @@
 
 mod daemon;
 
-use daemon::{Bed, Keys, free_tcp, plan};
+use daemon::{Bed, Keys, as_root, free_tcp, plan};
 use rackbmcd::sim::{ChassisOrder, Mood};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -122,7 +121,7 @@ fn a_user_of_this_host_has_what_its_uid_has_and_nothing_of_an_http_users() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).expect("ours");
     bed.start();
     let put = |path: &str, body: &str| {
-        let output = Command::new("setpriv")
+        let output = as_root("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "curl"])
             .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST"])
             .args(["-H", "content-type: application/json", "-d", body])

@@ -5,7 +5,7 @@
 //! after each attack, and the test says so.
 #![allow(dead_code, reason = "each test uses its part of it")]
 
-use crate::daemon::{Bed, DAEMON};
+use crate::daemon::{Bed, DAEMON, descriptors};
 use rackbmcd::daemon::store::Store;
 use rackbmcd::rack::record::{Table, Write as Change};
 use std::fs;
@@ -162,19 +162,9 @@ impl Attacked {
             .expect("kB")
     }
 
-    /// How many descriptors the daemon has open. Its own user may not look: it has secrets, so that
-    /// the kernel gives its memory and files to root alone.
+    /// How many descriptors the daemon has open.
     pub(crate) fn descriptors(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.bed.pid());
-        if let Ok(open) = fs::read_dir(&path) {
-            return open.count();
-        }
-        let asked = Command::new("sudo")
-            .args(["-n", "ls", &path])
-            .output()
-            .expect("sudo");
-        assert!(asked.status.success(), "{asked:?}");
-        asked.stdout.split(|byte| *byte == b'\n').count() - 1
+        descriptors(self.bed.pid()).len()
     }
 
     /// Clients that have gone give their places up, long before what they waited for has come.

@@ -28,6 +28,30 @@ pub(crate) struct Keys<'a> {
     pub defaults: &'a str,
 }
 
+/// A command that needs root: who is not has it run by sudo.
+pub(crate) fn as_root(program: &str) -> Command {
+    if nix::unistd::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
+}
+
+/// Where the descriptors of a process lead, by number. Its own user may not look where it has
+/// secrets: the kernel gives its memory and files to root alone.
+pub(crate) fn descriptors(pid: u32) -> Vec<String> {
+    let listed = as_root("ls")
+        .args(["-l", &format!("/proc/{pid}/fd")])
+        .output()
+        .expect("ls, or sudo");
+    assert!(listed.status.success(), "{listed:?}");
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let lines = listed.lines();
+    let to = lines.filter_map(|line| Some(line.split_once(" -> ")?.1.to_owned()));
+    to.collect()
+}
+
 /// See the head of this file.
 pub(crate) struct Bed {
     pub rack: Served,
