@@ -7,7 +7,6 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::quarantine::Hold;
 use super::record::Table;
-use super::reload::may_switch_off;
 use super::restart::Restart;
 use super::settings::{NodeSettings, RackSettings};
 use super::stored;
@@ -291,7 +290,7 @@ impl Node {
                 .set_wanted(task.state() != TaskState::Suspended, now);
             let name = &self.settings.name;
             log::info!("{name}: taking up task {}", task.identity.id);
-            if self.settings.power.never_off && may_switch_off(task) {
+            if self.settings.power.never_off && task.may_switch_off() {
                 let (id, operation) = (task.identity.id, task.identity.operation);
                 log::warn!(
                     "{name}: power_off = false: task {id} ({operation}), which was taken before that, sends nothing that switches the node off"

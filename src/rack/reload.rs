@@ -12,11 +12,10 @@ use super::node::{Memory, Node, bmc_settings};
 use super::removed::RemovedNodes;
 use super::settings::NodeSettings;
 use super::sync;
-use super::task::Task;
 use super::tasks::Tasks;
 use crate::bmc::Bmc;
 use crate::entropy::Entropy;
-use crate::model::{Delivery, Operation, PowerState, Short, TaskState};
+use crate::model::{Delivery, PowerState, Short};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,7 +104,7 @@ pub(super) fn check_never_off(
         };
         // Where it is forbidden already, a task of an earlier life sends none.
         let comes = new.power.never_off && !node.settings.power.never_off;
-        if comes && may_switch_off(task) {
+        if comes && task.may_switch_off() {
             let operation = task.identity.operation;
             let (name, task) = (&new.name, Short::task(task.identity.id));
             return Err(format!(
@@ -114,20 +113,6 @@ pub(super) fn check_never_off(
         }
     }
     Ok(())
-}
-
-/// Whether a task may come to switch its node off: what was taken as a reboot goes through off, a
-/// soft power off may turn hard, and a way back may lead there.
-pub(super) fn may_switch_off(task: &Task) -> bool {
-    match task.identity.operation {
-        Operation::PowerOff
-        | Operation::SoftPowerOff
-        | Operation::SoftReboot
-        | Operation::Reboot => true,
-        Operation::PowerOn | Operation::Reset | Operation::Cycle | Operation::InjectNmi => {
-            task.state() == TaskState::RollingBack
-        }
-    }
 }
 
 /// The tasks that go on follow the configuration: a rollback that is asked for from now on is

@@ -506,6 +506,20 @@ impl Task {
         }
     }
 
+    /// Whether it may come to switch its node off: what was taken as a reboot goes through off, a
+    /// soft power off may turn hard, and a way back may lead there.
+    pub(super) fn may_switch_off(&self) -> bool {
+        match self.identity.operation {
+            Operation::PowerOff
+            | Operation::SoftPowerOff
+            | Operation::SoftReboot
+            | Operation::Reboot => true,
+            Operation::PowerOn | Operation::Reset | Operation::Cycle | Operation::InjectNmi => {
+                self.state() == TaskState::RollingBack
+            }
+        }
+    }
+
     /// How much memory it takes, about.
     pub(super) fn bytes(&self) -> usize {
         let sent = self.sequence.sent().iter();

@@ -459,6 +459,11 @@ impl Phase {
         next_of!(self)
     }
 
+    /// The same, to look at.
+    pub(in crate::power) fn next(&self) -> Option<Next> {
+        next_of!(self).copied()
+    }
+
     /// A soft power off that was to turn hard does not.
     pub(in crate::power) fn never_turns_hard(&mut self) {
         match self {
@@ -507,11 +512,6 @@ impl Phase {
             Self::Suspended(phase) => phase.inner.fate_mut(),
             _ => None,
         }
-    }
-
-    /// The same, to look at.
-    pub(in crate::power) fn next(&self) -> Option<Next> {
-        next_of!(self).copied()
     }
 
     /// The order whose report is awaited.
