@@ -104,57 +104,45 @@ fn the_interval_of_nmis_is_not_the_calendars() {
     assert!(again.is_ok(), "ten minutes have passed: {again:?}");
 }
 
-/// While the daemon was away, too: the machine's own clock went on.
+/// An NMI, a crash, and the calendar set while the daemon is `away`, after it was set while it was
+/// `alive`: the interval of ten minutes holds by the machine's own clock.
+fn the_interval_of_nmis_holds(alive: Option<i64>, away: i64) {
+    let mut world = World::new(44, 1);
+    world.boot = Some(uuid::Uuid::from_u128(1));
+    world.crash();
+    world.nodes[0].nmi_min_interval = secs(600);
+    world.start();
+    world.run_for(secs(20));
+    let asked = world.now;
+    let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
+    world.run_task(task, secs(300));
+    if let Some(by) = alive {
+        world.set_calendar(by);
+        world.run_for(secs(20));
+    }
+    world.crash();
+    world.set_calendar(away);
+    world.run_for(secs(5));
+    world.start();
+    world.run_until(asked + secs(590), |_| false);
+    let again = world.put_power("n01", "inject nmi", PowerOptions::default());
+    assert!(again.is_err(), "set by {alive:?} and {away} s: too soon");
+    world.run_until(asked + secs(602), |_| false);
+    let again = world.put_power("n01", "inject nmi", PowerOptions::default());
+    assert!(again.is_ok(), "set by {alive:?} and {away} s: {again:?}");
+}
+
 #[test]
 fn the_interval_of_nmis_is_not_the_calendars_over_a_crash() {
     for by in [100 * DAY, 3600, -100 * DAY] {
-        let mut world = World::new(44, 1);
-        world.boot = Some(uuid::Uuid::from_u128(1));
-        world.crash();
-        world.nodes[0].nmi_min_interval = secs(600);
-        world.start();
-        world.run_for(secs(20));
-        let asked = world.now;
-        let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
-        world.run_task(task, secs(300));
-        world.crash();
-        world.set_calendar(by);
-        world.run_for(secs(5));
-        world.start();
-        world.run_until(asked + secs(590), |_| false);
-        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
-        assert!(again.is_err(), "set by {by} s: too soon");
-        world.run_until(asked + secs(602), |_| false);
-        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
-        assert!(again.is_ok(), "set by {by} s: {again:?}");
+        the_interval_of_nmis_holds(None, by);
     }
 }
 
-/// A calendar that is set while the daemon lives, and again while it is away.
 #[test]
 fn the_interval_of_nmis_holds_over_a_crash_after_the_calendar_was_set() {
     for (by, away) in [(40 * DAY, -45 * DAY), (3600, -7200), (-40 * DAY, 0)] {
-        let mut world = World::new(44, 1);
-        world.boot = Some(uuid::Uuid::from_u128(1));
-        world.crash();
-        world.nodes[0].nmi_min_interval = secs(600);
-        world.start();
-        world.run_for(secs(20));
-        let asked = world.now;
-        let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
-        world.run_task(task, secs(300));
-        world.set_calendar(by);
-        world.run_for(secs(20));
-        world.crash();
-        world.set_calendar(away);
-        world.run_for(secs(5));
-        world.start();
-        world.run_until(asked + secs(590), |_| false);
-        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
-        assert!(again.is_err(), "set by {by} and {away} s: too soon");
-        world.run_until(asked + secs(602), |_| false);
-        let again = world.put_power("n01", "inject nmi", PowerOptions::default());
-        assert!(again.is_ok(), "set by {by} and {away} s: {again:?}");
+        the_interval_of_nmis_holds(Some(by), away);
     }
 }
 
