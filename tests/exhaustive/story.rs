@@ -32,6 +32,8 @@ pub(crate) struct Story {
     other_since: Option<usize>,
     /// Whether that was by its GUID, and not by our level.
     swapped: bool,
+    /// How many things go wrong.
+    faults: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -73,6 +75,7 @@ impl Story {
             wrong_readings: false,
             other_since: None,
             swapped: false,
+            faults: faults.len(),
         };
         story.mark = mark(&story.watched.world);
         let mut acts = Vec::new();
@@ -386,7 +389,11 @@ impl Story {
     /// Some time later: what is shown is so, what was done has stayed, and the disk knows it.
     fn settle(&mut self) -> Result<(), String> {
         self.watched.world.mood("n01").wrong_reading = None;
-        let end = self.watched.world.now + secs(80);
+        let mut end = self.watched.world.now + secs(80);
+        // Each further fault may befall one more reading, and the next comes an interval later.
+        for _ in 1..self.faults {
+            end += self.watched.world.settings.sync_interval;
+        }
         while self.watched.world.now < end {
             self.run_until(end, |_, _| false)?;
         }
