@@ -7,14 +7,14 @@
 
 use super::Watch;
 use crate::world::World;
-use rackbmcd::bmc::vocabulary::OrderId;
 use rackbmcd::model::{TaskId, TaskState};
 use rackbmcd::rack::call::{Answer, Call, Look};
+use std::collections::BTreeSet;
 
 impl Watch {
     /// Looks who has had his turn in this instant.
     pub(super) fn stand_apart(&mut self, world: &mut World) -> Result<(), String> {
-        for (id, order) in std::mem::take(&mut self.turns) {
+        for id in std::mem::take(&mut self.turns) {
             let Some(seen) = self.tasks.get(&id) else {
                 continue;
             };
@@ -25,14 +25,14 @@ impl Watch {
             match turn_of(id, world) {
                 Turn::Had => {}
                 Turn::Waits => {
-                    self.turns.insert(id, order);
+                    self.turns.insert(id);
                     continue;
                 }
                 Turn::TakenBack => continue,
             }
             let stagger = self.batches.get(&batch).map(|batch| batch.stagger);
             let others = self.tasks.values().filter(|seen| seen.batch == Some(batch));
-            let last = others.filter_map(|seen| seen.turn).map(|(_, at)| at).max();
+            let last = others.filter_map(|seen| seen.turn).max();
             let apart = last.map(|last| world.now - last);
             if apart.is_some_and(|apart| Some(apart) < stagger) {
                 return Err(format!(
@@ -42,22 +42,19 @@ impl Watch {
             let now = world.now;
             self.tasks
                 .entry(id)
-                .and_modify(|seen| seen.turn = Some((order, now)));
+                .and_modify(|seen| seen.turn = Some(now));
         }
         Ok(())
     }
 
-    /// The next life knows of a turn where something has left with it.
+    /// The next life knows of a turn where something has left since: the order that had it, or one
+    /// after it, where the disk refused that.
     pub(super) fn forget_turns(&mut self) {
         self.turns.clear();
-        let issued = &self.issued;
-        let left = |order: &OrderId| {
-            issued
-                .get(order)
-                .is_some_and(|issued| issued.first_left.is_some())
-        };
-        for seen in self.tasks.values_mut() {
-            seen.turn.take_if(|(order, _)| !left(order));
+        let left = self.issued.values().filter(|it| it.first_left.is_some());
+        let left: BTreeSet<TaskId> = left.map(|issued| issued.task).collect();
+        for (id, seen) in &mut self.tasks {
+            seen.turn.take_if(|_| !left.contains(id));
         }
     }
 }

@@ -109,7 +109,7 @@ pub(crate) struct Seen {
     /// How often the daemon stood still while the task was under way.
     standstills: u32,
     /// The order with which it had its turn in the stagger of its batch, and when.
-    turn: Option<(OrderId, Instant)>,
+    turn: Option<Instant>,
     /// When it ended.
     ended_at: Option<Instant>,
     /// The state of the machine on which its success rests, for as long as nothing else is asked
@@ -140,7 +140,7 @@ pub(crate) struct Watch {
     pub batches: BTreeMap<BatchId, BatchSeen>,
     issued: BTreeMap<OrderId, Issued>,
     /// First orders of tasks of batches, which have their turn in the stagger or wait for it.
-    turns: BTreeMap<TaskId, OrderId>,
+    turns: BTreeSet<TaskId>,
     refused: BTreeSet<OrderId>,
     /// Places in the list of datagrams.
     seen_left: usize,
@@ -244,7 +244,7 @@ impl Watch {
                     copies: 0,
                 };
                 self.issued.insert(sent.id, issued);
-                self.turns.insert(id, sent.id);
+                self.turns.insert(id);
             }
         }
         let bmc = world.bmc(&record.identity.node);
