@@ -283,7 +283,7 @@ fn a_journal_that_was_put_back_alone_is_found_out() {
     let mut bed = Bed::of_hanging_systems();
     bed.start();
     let id = waiting_task(&bed);
-    bed.kill();
+    bed.terminate();
     let journal = bed.path("state").join("journal.redb");
     fs::copy(&journal, bed.path("kept")).expect("it is there");
     bed.start();

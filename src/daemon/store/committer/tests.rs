@@ -268,3 +268,42 @@ fn nothing_of_a_refused_task_is_found_by_a_life_that_begins_before_its_delete() 
     ));
     assert_eq!(texts(&mut store), [""; 0]);
 }
+
+#[test]
+fn what_is_durable_is_in_the_log_at_once_and_in_the_journal_a_moment_later() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Disk::default().store(home.path()).unwrap();
+    store.keep_log();
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    // What somebody has who copies the journal without its log.
+    let in_the_journal = || {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(
+            home.path().join("journal.redb"),
+            copy.path().join("journal.redb"),
+        )
+        .unwrap();
+        texts(&mut Store::open(copy.path()).unwrap()).len()
+    };
+    let world = async {
+        for ticket in 1..=5 {
+            let batch = batch(ticket, &ticket.to_string(), "x");
+            batches.send(batch).await.unwrap();
+            assert_eq!(outcomes.recv().await, Ok(Committed::Durable(ticket)));
+        }
+        assert_eq!(in_the_journal(), 0);
+        let until = Instant::now() + Duration::from_secs(60);
+        while in_the_journal() < 5 {
+            assert!(Instant::now() < until, "it stays in the log");
+            waiting::sleep(Duration::from_millis(20)).await;
+        }
+        batches.send(batch(6, "6", "x")).await.unwrap();
+        assert_eq!(outcomes.recv().await, Ok(Committed::Durable(6)));
+        batches.close();
+    };
+    let committing = run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER);
+    let (mut store, ()) = waiting::block_on(future::zip(committing, world));
+    assert!(!home.path().join("journal.log").exists());
+    assert_eq!(texts(&mut store).len(), 6);
+}

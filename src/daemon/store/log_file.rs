@@ -1,0 +1,280 @@
+//! The log: transactions in one piece, before they go into the journal.
+//!
+//! A commit of redb is a dozen pages here and there in its file, and a disk takes twice as long for
+//! them as for one stretch. So what somebody waits for is made durable in a file of its own,
+//! `journal.log`, one record behind the other, and goes into the journal a moment later, when
+//! nobody waits and many of them make one transaction.
+//!
+//! A record is its length and its CRC-32 (little-endian, four bytes each) and then, by postcard,
+//! the number of its transaction, the format of what it stores, and its changes. Numbers follow one
+//! another: what stood in the file before has a smaller one and is not taken for more. When all
+//! that the log has is in the journal it is written from its beginning again, over the old records.
+//!
+//! It belongs to the daemon that runs: one that stops removes it, and whoever opens a journal whose
+//! daemon was killed brings what the log has into it first.
+
+use super::place::{Opened, whole_file};
+use super::{FORMAT, StoreError, at, private_file, sync_directory};
+use crate::config::open_at_once;
+use crate::rack::record::{Table, Write};
+use flate2::Crc;
+use serde::{Deserialize, Serialize, Serializer};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The log's file name in the state directory.
+const FILE: &str = "journal.log";
+
+/// The file, and where the next record goes.
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+    opened: Opened,
+    end: usize,
+    #[cfg(test)]
+    fails: bool,
+}
+
+/// A transaction as the log has it.
+#[derive(Serialize, Deserialize)]
+struct Record<'a> {
+    number: u64,
+    format: u64,
+    #[serde(borrow)]
+    changes: Vec<Change<'a>>,
+}
+
+/// One change: the table's name, the key, and the value, `None` where the key is forgotten.
+#[derive(Serialize, Deserialize)]
+struct Change<'a>(&'a str, &'a str, #[serde(borrow)] Option<Bytes<'a>>);
+
+/// Bytes as a whole, where serde would take a slice number by number.
+#[derive(Deserialize)]
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// A transaction, as it is written.
+pub(super) struct Encoded(Vec<u8>);
+
+impl Encoded {
+    pub(super) fn new(number: u64, writes: &[Write]) -> Self {
+        let change = |write| match write {
+            &Write::Put {
+                table,
+                ref key,
+                ref value,
+            } => Change(table.name(), key, Some(Bytes(value))),
+            &Write::Delete { table, ref key } => Change(table.name(), key, None),
+        };
+        let record = Record {
+            number,
+            format: FORMAT,
+            changes: writes.iter().map(change).collect(),
+        };
+        let mut bytes = postcard::to_extend(&record, vec![0; HEAD]).expect("memory takes anything");
+        let body = &bytes[HEAD..];
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let sum = sum(body).to_le_bytes();
+        bytes[..4].copy_from_slice(&length);
+        bytes[4..HEAD].copy_from_slice(&sum);
+        Self(bytes)
+    }
+}
+
+impl Log {
+    /// An empty log, with all the room that it will ever have: a file that grows costs a sync more.
+    ///
+    /// # Errors
+    /// The disk's. Nothing is left of it then.
+    pub(super) fn begin(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(FILE);
+        let begun = private_file(&path).and_then(whole_file).and_then(|file| {
+            file.set_len(ROOM as u64)?;
+            io::copy(&mut io::repeat(0).take(ROOM as u64), &mut &file)?;
+            file.sync_all()?;
+            let opened = Opened::new(file.try_clone()?)?;
+            Ok((file, opened))
+        });
+        let begun = begun.map_err(|reason| at(&path, reason));
+        let begun = begun.and_then(|begun| sync_directory(directory).map(|()| begun));
+        match begun {
+            Ok((file, opened)) => Ok(Self {
+                path,
+                file,
+                opened,
+                end: 0,
+                #[cfg(test)]
+                fails: false,
+            }),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether a transaction still fits.
+    pub(super) fn has_room(&self, transaction: &Encoded) -> bool {
+        transaction.0.len() <= ROOM - self.end
+    }
+
+    /// Makes a transaction durable, for which there is room.
+    ///
+    /// # Errors
+    /// The disk's, or the file is not there any more: whether the transaction is there is not known
+    /// then.
+    pub(super) fn append(&mut self, transaction: &Encoded) -> Result<(), StoreError> {
+        let bytes = &transaction.0;
+        let written = self.file.write_all_at(bytes, self.end as u64);
+        let synced = written.and_then(|()| self.file.sync_data());
+        #[cfg(test)]
+        let synced = match std::mem::take(&mut self.fails) {
+            true => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
+            false => synced,
+        };
+        synced.map_err(|reason| at(&self.path, reason))?;
+        // What went into a file that is gone, or was cut off, is not remembered.
+        if self.opened.check(&self.path).is_err() || self.opened.bytes() < ROOM as u64 {
+            let reason = io::Error::other("it was taken away or cut off");
+            return Err(at(&self.path, reason));
+        }
+        self.end += bytes.len();
+        Ok(())
+    }
+
+    /// Takes back the transaction that was appended last and failed.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn take_back(&self) -> io::Result<()> {
+        self.file.write_all_at(&[0; HEAD], self.end as u64)?;
+        self.file.sync_data()
+    }
+
+    /// The next transaction reaches the disk, and its sync fails.
+    #[cfg(test)]
+    pub(super) fn fail_next(&mut self) {
+        self.fails = true;
+    }
+
+    /// All that it has is in the journal: the next record is its first one.
+    pub(super) fn rewind(&mut self) {
+        self.end = 0;
+    }
+}
+
+/// What a log has beyond the transactions that a journal counts.
+pub(super) enum Rest {
+    /// Nothing, or there is no log.
+    Nothing,
+    /// These changes, in their order, and the number of their last transaction.
+    Changes(Vec<Write>, u64),
+    /// It goes on from another transaction than the journal's last, or in another format: it is of
+    /// another journal, or of another time.
+    Foreign,
+}
+
+/// What the log in a directory has beyond `counted` transactions of a journal of this format.
+///
+/// # Errors
+/// It cannot be read, or something else than a file is there.
+pub(super) fn rest(directory: &Path, counted: u64, format: u64) -> Result<Rest, StoreError> {
+    let path = directory.join(FILE);
+    let mut bytes = Vec::new();
+    let read = open_at_once(&path)
+        .and_then(whole_file)
+        .and_then(|file| file.take(ROOM as u64).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(rest_of(&bytes, counted, format)),
+        Err(reason) if reason.kind() == io::ErrorKind::NotFound => Ok(Rest::Nothing),
+        Err(reason) => Err(at(&path, reason)),
+    }
+}
+
+fn rest_of(bytes: &[u8], counted: u64, format: u64) -> Rest {
+    let mut changes = Vec::new();
+    let mut last = None;
+    let mut left = bytes;
+    while let Some((record, behind)) = next(left) {
+        // Behind the newest one stand records from before it.
+        if last.is_some_and(|last| record.number != last + 1) {
+            break;
+        }
+        left = behind;
+        if record.number > counted {
+            let follows = last.map_or(counted, |last| last) + 1 == record.number;
+            let writes = record.changes.iter().map(Change::to_write);
+            let writes = writes.collect::<Option<Vec<_>>>();
+            match writes.filter(|_| follows && record.format == format) {
+                Some(writes) => changes.extend(writes),
+                None => return Rest::Foreign,
+            }
+        }
+        last = Some(record.number);
+    }
+    match last {
+        Some(last) if last > counted => Rest::Changes(changes, last),
+        _ => Rest::Nothing,
+    }
+}
+
+/// The first record of these bytes, and what stands behind it.
+fn next(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let (head, rest) = bytes.split_at_checked(HEAD)?;
+    let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
+    let (body, behind) = rest.split_at_checked(usize::try_from(number(0)).ok()?)?;
+    if body.is_empty() || sum(body) != number(4) {
+        return None;
+    }
+    Some((postcard::from_bytes(body).ok()?, behind))
+}
+
+impl Change<'_> {
+    /// `None` for a table that there is not.
+    fn to_write(&self) -> Option<Write> {
+        let table = Table::from_name(self.0)?;
+        let key = self.1.to_owned();
+        Some(match &self.2 {
+            Some(Bytes(value)) => Write::Put {
+                table,
+                key,
+                value: (*value).into(),
+            },
+            None => Write::Delete { table, key },
+        })
+    }
+}
+
+/// Removes the log of a directory, all of which is in the journal.
+pub(super) fn remove(directory: &Path) {
+    let path = directory.join(FILE);
+    match fs::remove_file(&path) {
+        Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
+            // What it has is passed over: the journal counts more.
+            log::warn!("{}: it cannot be removed: {reason}", path.display());
+        }
+        _ => {}
+    }
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    let mut sum = Crc::new();
+    sum.update(bytes);
+    sum.sum()
+}
+
+/// Bytes before each record.
+const HEAD: usize = 8;
+/// Bytes of the log: what 256 requests at once write down, and what comes of them at once. As much
+/// is kept in memory at most until the journal has it.
+pub(super) const ROOM: usize = 2 << 20;
+
+#[cfg(test)]
+mod tests;
