@@ -16,7 +16,11 @@ impl Watch {
             let refuses = self
                 .disk_refuses
                 .map_or(Duration::ZERO, |since| now - since);
-            unknown += self.disk_refused + refuses;
+            let refused = self.disk_refused + refuses;
+            // It began up to one sign of life after the last one that the disk took, and may have
+            // been over for almost one when the daemon was killed.
+            let signs = if refused.is_zero() { 0 } else { seen.crashes };
+            unknown += refused + SIGN_OF_LIFE * signs;
         }
         // After each of them the machine is read first, however long that takes: its session may be
         // gone, a second one may be needed for the level, and one whose last answer came 12 s late

@@ -153,10 +153,11 @@ impl Evidence<'_> {
     }
 }
 
-/// How the restart cause changed, in words, where it is another one than before the pulse.
+/// How the restart cause changed, in words, where it is another one than before the pulse. A BMC
+/// that was itself restarted since does not know any more: that tells nothing of the machine.
 fn changed_cause(notes: &Notes, now: RestartCause) -> Option<String> {
     let before = notes.cause?;
-    (before != now).then(|| {
+    (before != now && now != RestartCause::Unknown).then(|| {
         format!(
             "the restart cause changed from {} to {}",
             cause_name(before),

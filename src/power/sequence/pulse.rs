@@ -10,7 +10,7 @@ use super::phase::{
     Restart, Signs,
 };
 use crate::bmc::vocabulary::{Reading, Refusal, RefusalKind, Report};
-use crate::model::{Delivery, Operation, Power};
+use crate::model::{Delivery, Operation, Power, RestartCause};
 use crate::power::Sent;
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
@@ -177,12 +177,12 @@ impl Observing {
     }
 
     fn answered(mut self, report: &Report, knowledge: &mut Knowledge) -> Phase {
-        let age = knowledge.clock.age();
+        let (age, asked) = (knowledge.clock.age(), self.asked);
         let before = knowledge.power;
         let earlier = knowledge.against(Power::On).count();
         let known = self.signs.effects.len();
         let mut more = None;
-        if self.asked == Question::Power {
+        if asked == Question::Power {
             match knowledge.take_reading(report) {
                 Finding::Read(Power::On) => {
                     let since = self.on_since.unwrap_or(age);
@@ -211,11 +211,19 @@ impl Observing {
                 more = self.evidence().after_power();
             }
         } else {
-            let asked = self.asked;
             more = self.evidence().answered(asked, report, knowledge);
         }
         for effect in &self.signs.effects[known..] {
             knowledge.remark(effect.clone());
+        }
+        // Whatever is seen from here on may come of that restart as well.
+        if let (Fate::Unknown { why }, Question::Cause) = (&self.fate, asked)
+            && self.signs.effects.len() > known
+            && self.notes.cause.is_some_and(is_anothers)
+        {
+            return knowledge.fail(&format!(
+                "unknown whether it arrived: {why}; something else restarted the machine"
+            ));
         }
         self.fate = match self.signs.effects.last() {
             Some(effect) if !self.may_be_anothers(knowledge) => shown(self.fate, effect),
@@ -351,6 +359,23 @@ const EARLY_PAUSE: Duration = Duration::from_millis(250);
 const WATCHFUL_PAUSE: Duration = Duration::from_millis(500);
 /// Meanwhile one look in so many asks for the rest, too.
 const REST_EACH: u32 = 4;
+
+/// Whether a machine that was restarted by a chassis control would not have this cause (§28.11).
+fn is_anothers(cause: RestartCause) -> bool {
+    match cause {
+        // What a vendor means by a number of its own is not known.
+        RestartCause::ChassisControl | RestartCause::Unknown | RestartCause::Other(_) => false,
+        RestartCause::ResetButton
+        | RestartCause::PowerButton
+        | RestartCause::Watchdog
+        | RestartCause::AlwaysRestore
+        | RestartCause::RestorePrevious
+        | RestartCause::PlatformEventReset
+        | RestartCause::PlatformEventCycle
+        | RestartCause::SoftReset
+        | RestartCause::RealTimeClock => true,
+    }
+}
 
 fn shown(fate: Fate, how: &str) -> Fate {
     match fate {
