@@ -129,16 +129,16 @@ impl Rack {
             self.hold_back(task, at);
         }
         // A raw command, a boot device or a reset of the BMC may change a machine as well.
-        self.take_experts_back(at);
+        self.withdraw_changing_orders(at);
         self.gate.save_pause(&mut self.ledger);
     }
 
     /// What may change a machine and has not left by now does not leave.
-    fn take_experts_back(&mut self, at: Moment) {
+    fn withdraw_changing_orders(&mut self, at: Moment) {
         let Err(paused) = self.gate.check_pause() else {
             return;
         };
-        for order in self.ledger.expert_orders() {
+        for order in self.ledger.side_orders_that_change() {
             let Some((open, delivery)) = self.withdraw(order, at) else {
                 continue;
             };

@@ -260,7 +260,7 @@ impl Ledger {
     }
 
     /// Orders outside tasks that may change a machine.
-    pub(super) fn expert_orders(&self) -> Vec<OrderId> {
+    pub(super) fn side_orders_that_change(&self) -> Vec<OrderId> {
         self.side_orders(|open| open.order.changes_machine())
     }
 
