@@ -65,18 +65,10 @@ pub(super) struct Encoded(Vec<u8>);
 
 impl Encoded {
     pub(super) fn new(number: u64, writes: &[Write]) -> Self {
-        let change = |write| match write {
-            &Write::Put {
-                table,
-                ref key,
-                ref value,
-            } => Change(table.name(), key, Some(Bytes(value))),
-            &Write::Delete { table, ref key } => Change(table.name(), key, None),
-        };
         let record = Record {
             number,
             format: FORMAT,
-            changes: writes.iter().map(change).collect(),
+            changes: writes.iter().map(Change::of).collect(),
         };
         let mut bytes = postcard::to_extend(&record, vec![0; HEAD]).expect("memory takes anything");
         let body = &bytes[HEAD..];
@@ -236,7 +228,16 @@ fn next(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     Some((postcard::from_bytes(body).ok()?, behind))
 }
 
-impl Change<'_> {
+impl<'w> Change<'w> {
+    fn of(write: &'w Write) -> Self {
+        let (table, key) = write.table_and_key();
+        let value = match write {
+            Write::Put { value, .. } => Some(Bytes(value)),
+            Write::Delete { .. } => None,
+        };
+        Self(table.name(), key, value)
+    }
+
     /// `None` for a table that there is not.
     fn to_write(&self) -> Option<Write> {
         let table = Table::from_name(self.0)?;
