@@ -300,6 +300,34 @@ fn a_journal_that_was_put_back_alone_is_found_out() {
     assert!(bed.log().contains("is a copy from before"), "{}", bed.log());
 }
 
+#[test]
+fn who_was_killed_finds_what_was_in_the_log_alone_and_misses_a_log_that_was_taken_away() {
+    let mut bed = Bed::of_hanging_systems();
+    bed.start();
+    let log = bed.path("state").join("journal.log");
+    let id = waiting_task(&bed);
+    assert!(log.exists());
+    bed.kill();
+    bed.start();
+    let shown = bed.request("GET", &format!("/v1/tasks/{id}"), "");
+    let shown = shown.expect("an answer").1;
+    assert!(shown.contains(r#""state":"running""#), "{shown}");
+    assert!(!bed.log().contains("copy from before"), "{}", bed.log());
+    // Whoever stops it leaves a journal that needs none.
+    bed.terminate();
+    assert!(!log.exists());
+    bed.start();
+    let (status, said) = bed
+        .request("POST", &format!("/v1/tasks/{id}/suspend"), "{}")
+        .expect("an answer");
+    assert!(status < 300, "{status} {said}");
+    bed.kill();
+    fs::remove_file(&log).expect("it is there");
+    bed.start();
+    assert!(bed.log().contains("is a copy from before"), "{}", bed.log());
+    assert_eq!(bed.count("n01", ChassisOrder::Soft), 1);
+}
+
 /// Starts a soft power off that waits, and gives its id once the order has left.
 fn waiting_task(bed: &Bed) -> String {
     let body = r#"{"node":"n01","operation":"soft power off","timeout":600}"#;

@@ -61,6 +61,8 @@ pub struct Store {
     /// Whether a log is kept, and it. One that fails is given up, until the journal has all.
     keeps_log: bool,
     log: Option<Log>,
+    /// It was said that there is none.
+    missed_log: bool,
     open_database: OpenDatabase,
     /// Whether what is still written when the database is closed goes nowhere.
     hold: Hold,
@@ -174,9 +176,17 @@ impl Store {
         }
         match Log::begin(self.directory()) {
             Ok(log) => self.log = Some(log),
-            Err(error) => log::warn!(
-                "the journal is written without a log, and requests take a little longer: {error}"
-            ),
+            Err(error) => self.miss_log(&error),
+        }
+    }
+
+    /// There is no log until the next one is begun.
+    fn miss_log(&mut self, why: &StoreError) {
+        self.log = None;
+        if !std::mem::replace(&mut self.missed_log, true) {
+            log::warn!(
+                "the journal is written without a log, and requests take a little longer: {why}"
+            );
         }
     }
 
@@ -219,13 +229,13 @@ impl Store {
         self.check_there()?;
         let log = self.log.as_mut().expect("it was there before the look");
         if let Err(error) = log.append(&transaction) {
-            log::warn!("the journal is written without a log: {error}");
             if let Err(reason) = log.take_back() {
                 log::warn!("the log's last transaction cannot be taken back: {reason}");
             }
-            self.log = None;
+            self.miss_log(&error);
             return self.commit(writes);
         }
+        self.missed_log = false;
         for write in writes {
             let (table, key) = write.table_and_key();
             self.unsettled
