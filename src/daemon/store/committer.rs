@@ -22,6 +22,8 @@ pub(crate) struct Batch {
     /// The number by which the outcome names them.
     pub ticket: u64,
     pub writes: Vec<Write>,
+    /// Whether an order or an answer waits for them.
+    pub awaited: bool,
 }
 
 /// What became of batches.
@@ -81,6 +83,8 @@ struct Waiting {
     changes: BTreeMap<(Table, String), Write>,
     /// The last ticket in here, `None` where nothing waits.
     ticket: Option<u64>,
+    /// Whether somebody waits for any of it.
+    awaited: bool,
 }
 
 /// The tasks of which a record is durable, and those whose first one could not be written.
@@ -152,6 +156,7 @@ impl Waiting {
             self.put(write);
         }
         self.ticket = self.ticket.max(Some(batch.ticket));
+        self.awaited |= batch.awaited;
     }
 
     fn put(&mut self, write: Write) {
@@ -254,12 +259,10 @@ impl Committer {
         };
         let changes = std::mem::take(&mut self.waiting.changes);
         let writes: Vec<Write> = changes.into_values().collect();
-        let since = self.unsettled_since.filter(|_| self.store.is_unsettled());
-        let committed = match since {
-            Some(since) if since.elapsed() >= SETTLE_AT_LEAST_EVERY => self.store.commit(&writes),
-            _ => self.store.commit_to_log(&writes),
+        let committed = match self.goes_to_log() {
+            true => self.store.commit_to_log(&writes),
+            false => self.store.commit(&writes),
         };
-        self.unsettled_since = since.or_else(|| Some(Instant::now()));
         let committed = match committed {
             Ok(()) => {
                 self.admitted.note(&writes);
@@ -280,6 +283,17 @@ impl Committer {
         // Nobody listens any more: the daemon is going down, and what is left is still worth
         // writing.
         let _ = self.outbox.send(committed).await;
+    }
+
+    /// Whether what waits goes into the log first. What nobody waits for does not, where nothing
+    /// else is there: what a whole rack is known by at a start need not be kept twice for a while.
+    fn goes_to_log(&mut self) -> bool {
+        let since = self.unsettled_since.filter(|_| self.store.is_unsettled());
+        self.unsettled_since = since.or_else(|| Some(Instant::now()));
+        match since {
+            Some(since) => since.elapsed() < SETTLE_AT_LEAST_EVERY,
+            None => self.waiting.awaited,
+        }
     }
 
     /// Brings what the log has into the journal; where it has nothing, looks after the files.
