@@ -171,7 +171,9 @@ impl Store {
 
     /// Begins the log, where one is kept and there is none.
     pub(crate) fn begin_log(&mut self) {
-        if !self.keeps_log || self.log.is_some() || self.is_unsettled() {
+        // Beside a link the log would be on another disk than the journal.
+        let elsewhere = self.path.is_symlink();
+        if !self.keeps_log || self.log.is_some() || self.is_unsettled() || elsewhere {
             return;
         }
         match Log::begin(self.directory()) {
@@ -196,9 +198,9 @@ impl Store {
     /// The disk's. The log is left then, to whoever opens the journal next.
     pub(crate) fn end_log(&mut self) -> Result<(), StoreError> {
         self.settle()?;
-        self.log = None;
-        if std::mem::take(&mut self.keeps_log) {
-            log_file::remove(self.directory());
+        self.keeps_log = false;
+        if let Some(log) = self.log.take() {
+            log.end();
         }
         Ok(())
     }
@@ -218,16 +220,18 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub(crate) fn commit_to_log(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        let number = self.commits + 1;
-        let Some(log) = self.log.as_mut().filter(|_| !writes.is_empty()) else {
-            return self.commit(writes);
-        };
-        let transaction = Encoded::new(number, writes);
-        if !log.has_room(&transaction) {
+        if self.log.is_none() || writes.is_empty() || !self.may_go_to_log() {
             return self.commit(writes);
         }
-        self.check_there()?;
-        let log = self.log.as_mut().expect("it was there before the look");
+        if let Err(error) = self.check_there() {
+            self.log = None;
+            return Err(error);
+        }
+        let number = self.commits + 1;
+        let transaction = Encoded::new(number, writes);
+        let Some(log) = self.log.as_mut().filter(|log| log.has_room(&transaction)) else {
+            return self.commit(writes);
+        };
         if let Err(error) = log.append(&transaction) {
             if let Err(reason) = log.take_back() {
                 log::warn!("the log's last transaction cannot be taken back: {reason}");
@@ -243,6 +247,12 @@ impl Store {
         }
         self.note_number(number);
         Ok(())
+    }
+
+    /// Whether the next transaction follows those of the journal and the log. None follows where the
+    /// journal was closed after an error, or counts fewer than were made once.
+    fn may_go_to_log(&self) -> bool {
+        self.database.is_some() && (self.is_unsettled() || self.settled == self.commits)
     }
 
     /// Brings what the log has into the journal, with one transaction.
@@ -288,6 +298,9 @@ impl Store {
         number: u64,
     ) -> Result<(), StoreError> {
         self.check_there()?;
+        // One that failed may have taken effect: its number is not used again, or what takes its
+        // place would be taken for it.
+        let number = number.max(self.count()? + 1);
         let all = unsettled.values().chain(writes);
         let Err(error) = write_all(self.database()?, all, number) else {
             self.check_still_there()?;

@@ -14,7 +14,7 @@
 //! daemon was killed brings what the log has into it first.
 
 use super::place::{Opened, whole_file};
-use super::{FORMAT, StoreError, at, private_file, sync_directory};
+use super::{FORMAT, StoreError, at, private_file};
 use crate::config::open_at_once;
 use crate::rack::record::{Table, Write};
 use flate2::Crc;
@@ -24,8 +24,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The log's file name in the state directory.
+/// The log's file name in the state directory, and that of one which is left out.
 const FILE: &str = "journal.log";
+const LEFT_OUT: &str = "journal.log.left-out";
 
 /// The file, and where the next record goes.
 pub(super) struct Log {
@@ -91,12 +92,13 @@ impl Log {
             file.set_len(ROOM as u64)?;
             io::copy(&mut io::repeat(0).take(ROOM as u64), &mut &file)?;
             file.sync_all()?;
-            let opened = Opened::new(file.try_clone()?)?;
+            // A power cut must not take its name.
+            File::open(directory)?.sync_all()?;
+            let mut opened = Opened::new(file.try_clone()?)?;
+            opened.note_written();
             Ok((file, opened))
         });
-        let begun = begun.map_err(|reason| at(&path, reason));
-        let begun = begun.and_then(|begun| sync_directory(directory).map(|()| begun));
-        match begun {
+        match begun.map_err(|reason| at(&path, reason)) {
             Ok((file, opened)) => Ok(Self {
                 path,
                 file,
@@ -124,6 +126,10 @@ impl Log {
     /// then.
     pub(super) fn append(&mut self, transaction: &Encoded) -> Result<(), StoreError> {
         let bytes = &transaction.0;
+        if self.opened.is_touched() {
+            let reason = io::Error::other("something else has written into it");
+            return Err(at(&self.path, reason));
+        }
         let written = self.file.write_all_at(bytes, self.end as u64);
         let synced = written.and_then(|()| self.file.sync_data());
         #[cfg(test)]
@@ -137,17 +143,28 @@ impl Log {
             let reason = io::Error::other("it was taken away or cut off");
             return Err(at(&self.path, reason));
         }
+        self.opened.note_written();
         self.end += bytes.len();
         Ok(())
     }
 
-    /// Takes back the transaction that was appended last and failed.
+    /// Takes back the transaction that was appended last and failed. Nothing is appended any more.
     ///
     /// # Errors
     /// The disk's.
     pub(super) fn take_back(&self) -> io::Result<()> {
-        self.file.write_all_at(&[0; HEAD], self.end as u64)?;
-        self.file.sync_data()
+        let end = self.end as u64;
+        let zeroed = self.file.write_all_at(&[0; HEAD], end);
+        // A full disk that copies what it overwrites can still cut it off.
+        zeroed.or_else(|_| self.file.set_len(end))?;
+        self.file.sync_all()
+    }
+
+    /// Removes it, all of which is in the journal. What was put in its place stays.
+    pub(super) fn end(self) {
+        if self.opened.check(&self.path).is_ok() {
+            remove(&self.path);
+        }
     }
 
     /// The next transaction reaches the disk, and its sync fails.
@@ -168,8 +185,8 @@ pub(super) enum Rest {
     Nothing,
     /// These changes, in their order, and the number of their last transaction.
     Changes(Vec<Write>, u64),
-    /// It goes on from another transaction than the journal's last, or in another format: it is of
-    /// another journal, or of another time.
+    /// It goes on from another transaction than the journal's last, or in another format or way of
+    /// writing: it is of another journal, or of another time.
     Foreign,
 }
 
@@ -191,41 +208,49 @@ pub(super) fn rest(directory: &Path, counted: u64, format: u64) -> Result<Rest, 
 }
 
 fn rest_of(bytes: &[u8], counted: u64, format: u64) -> Rest {
-    let mut changes = Vec::new();
-    let mut last = None;
+    let mut records: Vec<Record<'_>> = Vec::new();
     let mut left = bytes;
     while let Some((record, behind)) = next(left) {
+        let Some(record) = record else {
+            return Rest::Foreign;
+        };
         // Behind the newest one stand records from before it.
-        if last.is_some_and(|last| record.number != last + 1) {
+        if records
+            .last()
+            .is_some_and(|last| record.number != last.number + 1)
+        {
             break;
         }
         left = behind;
-        if record.number > counted {
-            let follows = last.map_or(counted, |last| last) + 1 == record.number;
-            let writes = record.changes.iter().map(Change::to_write);
-            let writes = writes.collect::<Option<Vec<_>>>();
-            match writes.filter(|_| follows && record.format == format) {
-                Some(writes) => changes.extend(writes),
-                None => return Rest::Foreign,
-            }
-        }
-        last = Some(record.number);
+        records.push(record);
     }
-    match last {
-        Some(last) if last > counted => Rest::Changes(changes, last),
-        _ => Rest::Nothing,
+    let (Some(first), Some(last)) = (records.first(), records.last()) else {
+        return Rest::Nothing;
+    };
+    if last.number <= counted {
+        return Rest::Nothing;
+    }
+    // The journal takes over all that a log has, or nothing.
+    let follows = first.number == counted + 1;
+    let known = records.iter().all(|record| record.format == format);
+    let changes = records.iter().flat_map(|record| &record.changes);
+    let changes = changes.map(Change::to_write).collect::<Option<Vec<_>>>();
+    match changes.filter(|_| follows && known) {
+        Some(changes) => Rest::Changes(changes, last.number),
+        None => Rest::Foreign,
     }
 }
 
-/// The first record of these bytes, and what stands behind it.
-fn next(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+/// The first record of these bytes, `None` for one that is whole and of another kind, and what
+/// stands behind it.
+fn next(bytes: &[u8]) -> Option<(Option<Record<'_>>, &[u8])> {
     let (head, rest) = bytes.split_at_checked(HEAD)?;
     let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
     let (body, behind) = rest.split_at_checked(usize::try_from(number(0)).ok()?)?;
     if body.is_empty() || sum(body) != number(4) {
         return None;
     }
-    Some((postcard::from_bytes(body).ok()?, behind))
+    Some((postcard::from_bytes(body).ok(), behind))
 }
 
 impl<'w> Change<'w> {
@@ -254,12 +279,25 @@ impl<'w> Change<'w> {
 }
 
 /// Removes the log of a directory, all of which is in the journal.
-pub(super) fn remove(directory: &Path) {
+pub(super) fn remove_from(directory: &Path) {
+    remove(&directory.join(FILE));
+}
+
+fn remove(path: &Path) {
+    // What it has is passed over: the journal counts more.
+    tell(path, fs::remove_file(path));
+}
+
+/// Puts the log of a directory aside, which is of another journal: a person may still want it.
+pub(super) fn leave_out(directory: &Path) {
     let path = directory.join(FILE);
-    match fs::remove_file(&path) {
+    tell(&path, fs::rename(&path, directory.join(LEFT_OUT)));
+}
+
+fn tell(path: &Path, done: io::Result<()>) {
+    match done {
         Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
-            // What it has is passed over: the journal counts more.
-            log::warn!("{}: it cannot be removed: {reason}", path.display());
+            log::warn!("{}: it cannot be taken away: {reason}", path.display());
         }
         _ => {}
     }

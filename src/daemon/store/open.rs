@@ -111,7 +111,7 @@ impl Store {
         }
         if place::wants_making(&store.path, &lock, directory, anew)? {
             // The log of another journal has nothing to do with it.
-            log_file::remove(directory);
+            log_file::leave_out(directory);
             let made = store.create(directory);
             if made.is_err() && !lock.was_there {
                 // Nothing is there that the next start could miss.
@@ -121,7 +121,7 @@ impl Store {
             lock.note(0);
         }
         store.reopen()?;
-        log_file::remove(directory);
+        log_file::remove_from(directory);
         let counted = store.count()?;
         let noted = lock.noted();
         store.copied = match noted {
@@ -227,6 +227,9 @@ impl Store {
                     "{}: the log beside it is of another journal, or of another time, and is left out",
                     self.path.display()
                 );
+                if !self.looks_only {
+                    log_file::leave_out(self.directory());
+                }
                 Ok(())
             }
         }

@@ -43,7 +43,6 @@ fn last(bytes: &[u8], counted: u64) -> Option<u64> {
 fn what_the_journal_has_not_is_found_and_what_it_has_is_passed_over() {
     let bytes = log(7..=12);
     assert_eq!(last(&bytes, 6), Some(12));
-    assert_eq!(last(&bytes, 9), Some(12));
     assert_eq!(last(&bytes, 12), None);
     assert_eq!(last(&bytes, 40), None);
     assert_eq!(last(&[], 0), None);
@@ -74,6 +73,16 @@ fn a_log_of_another_journal_of_another_time_or_of_another_format_is_foreign() {
     };
     assert!(is_foreign(&log(7..=12), 5, FORMAT), "6 is missing");
     assert!(is_foreign(&log(7..=12), 0, FORMAT));
+    assert!(
+        is_foreign(&log(7..=12), 9, FORMAT),
+        "no journal stands in the middle of its log"
+    );
+    // Whole, and in words that a newer program has.
+    let body = [0xFF; 40];
+    let mut bytes = 40_u32.to_le_bytes().to_vec();
+    bytes.extend(sum(&body).to_le_bytes());
+    bytes.extend(body);
+    assert!(is_foreign(&bytes, 0, FORMAT));
     assert!(is_foreign(&log(7..=12), 6, FORMAT - 1));
     assert!(
         !is_foreign(&log(7..=12), 12, FORMAT - 1),

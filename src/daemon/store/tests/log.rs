@@ -257,3 +257,116 @@ fn what_is_no_file_in_the_place_of_the_log_is_told_by_who_opens_the_journal() {
         assert!(told.contains(LOG) && told.contains("no file"), "{told}");
     }
 }
+
+#[test]
+fn a_journal_that_is_written_over_under_the_daemon_fails_every_commit_from_then_on() {
+    for cut in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = with_log(home.path());
+        let kept = copy(home.path(), &[FILE]);
+        for number in 0..9 {
+            commit(&mut store, number);
+            store.settle().unwrap();
+        }
+        let path = home.path().join(FILE);
+        match cut {
+            true => File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(0)
+                .unwrap(),
+            false => drop(fs::copy(kept.path().join(FILE), &path).unwrap()),
+        }
+        for number in 10..14 {
+            let task = put(Table::Tasks, &format!("{number:03}"), "t");
+            store
+                .commit_to_log(&[task])
+                .expect_err("nothing is taken any more");
+            store.begin_log();
+        }
+        assert!(!store.is_unsettled());
+    }
+}
+
+#[test]
+fn what_is_committed_after_a_copy_was_put_back_is_there_after_a_kill() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = with_log(home.path());
+    let kept = copy(home.path(), &[FILE]);
+    for number in 0..9 {
+        commit(&mut store, number);
+    }
+    store.end_log().unwrap();
+    drop(store);
+    fs::copy(kept.path().join(FILE), home.path().join(FILE)).unwrap();
+    let mut store = with_log(home.path());
+    assert!(matches!(store.copied(), Copied::Behind(9)));
+    for number in 0..3 {
+        // The first one closes the gap in the numbers, in the journal.
+        assert_eq!(commit(&mut store, number), number > 0);
+        let after = copy(home.path(), &[FILE, LOCK, LOG]);
+        let mut next = Store::open(after.path()).unwrap();
+        assert_eq!(texts(&mut next).len(), number + 1);
+    }
+}
+
+#[test]
+fn a_log_that_something_else_has_written_into_is_done_without() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = with_log(home.path());
+    assert!(commit(&mut store, 1));
+    let log = File::options().write(true).open(home.path().join(LOG));
+    let log = log.unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&log, &[0x5A; 100], 0).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    log.set_modified(later).unwrap();
+    assert!(!commit(&mut store, 2));
+    let mut next = Store::open(copy(home.path(), &[FILE, LOCK]).path()).unwrap();
+    assert_eq!(texts(&mut next).len(), 2);
+}
+
+#[test]
+fn a_log_that_was_put_in_its_place_is_left_and_one_of_another_journal_put_aside() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = with_log(home.path());
+    commit(&mut store, 1);
+    store.settle().unwrap();
+    let path = home.path().join(LOG);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, b"somebody else's").unwrap();
+    store.end_log().unwrap();
+    assert!(fs::read(&path).unwrap() == b"somebody else's");
+    drop(store);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut other = with_log(elsewhere.path());
+    for number in 0..5 {
+        commit(&mut other, number);
+        other.settle().unwrap();
+    }
+    commit(&mut other, 5);
+    fs::copy(elsewhere.path().join(LOG), &path).unwrap();
+    let foreign = fs::read(&path).unwrap();
+    assert_eq!(
+        texts(&mut Store::open_to_look(home.path()).unwrap()).len(),
+        1
+    );
+    assert!(fs::read(&path).unwrap() == foreign, "who looks leaves it");
+    assert_eq!(texts(&mut Store::open(home.path()).unwrap()).len(), 1);
+    assert!(!path.exists());
+    let aside = fs::read(home.path().join("journal.log.left-out")).unwrap();
+    assert!(aside == foreign);
+}
+
+#[test]
+fn beside_a_journal_that_is_a_link_there_is_no_log() {
+    let home = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    drop(Store::open(home.path()).unwrap());
+    let there = elsewhere.path().join(FILE);
+    fs::rename(home.path().join(FILE), &there).unwrap();
+    std::os::unix::fs::symlink(&there, home.path().join(FILE)).unwrap();
+    let mut store = with_log(home.path());
+    assert!(!commit(&mut store, 1));
+    assert!(!home.path().join(LOG).exists());
+}
