@@ -436,7 +436,6 @@ impl Shell {
     /// Carries to the journal what the rack has put down, with the record of what was just asked.
     fn put_down(&mut self) {
         self.answers.extend(self.post.take_answers());
-        let awaited = self.is_awaited();
         let mut batches = self.take_batches();
         if batches.iter().any(|(_, writes)| writes.len() > BURST) {
             // What they take is free once they are on the disk.
@@ -454,7 +453,7 @@ impl Shell {
             Post::Alone(_) => {
                 for (ticket, writes) in batches {
                     self.last_ticket = ticket;
-                    self.remember(ticket, writes, awaited);
+                    self.remember(ticket, writes);
                 }
             }
             Post::Shared(shared) => {
@@ -501,19 +500,9 @@ impl Shell {
         due
     }
 
-    /// Whether an order or an answer waits for what the rack has put down.
-    fn is_awaited(&self) -> bool {
-        let unwritten = self.post.rack().map(Rack::unwritten);
-        self.accepting.is_some() || unwritten == Some(Unwritten::Awaited)
-    }
-
-    fn remember(&mut self, ticket: u64, writes: Vec<Write>, awaited: bool) {
+    fn remember(&mut self, ticket: u64, writes: Vec<Write>) {
         self.unconfirmed.gave(ticket, self.awake_at);
-        self.batches.push(Batch {
-            ticket,
-            writes,
-            awaited,
-        });
+        self.batches.push(Batch { ticket, writes });
     }
 
     /// Hands what is to be written to the journal's thread. What callers who are taken together lead
