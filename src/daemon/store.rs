@@ -48,6 +48,8 @@ pub struct Store {
     database: Option<Database>,
     /// The transactions that the journal counts, as of the last one that is known to be durable.
     commits: u64,
+    /// The last number that a transaction was given, whatever became of it.
+    tried: u64,
     open_database: OpenDatabase,
     /// Whether what is still written when the database is closed goes nowhere.
     hold: Hold,
@@ -158,7 +160,10 @@ impl Store {
     /// again is harmless.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.check_there()?;
-        let number = self.commits + 1;
+        // One that failed may have taken effect: its number is not used again, or what takes its
+        // place would be taken for it.
+        let number = self.tried.max(self.commits) + 1;
+        self.tried = number;
         let Err(error) = write_all(self.database()?, writes, number) else {
             self.check_still_there()?;
             self.made(number);
@@ -168,6 +173,7 @@ impl Store {
         // The last step of a transaction may fail after it took effect: then one more makes it
         // durable, or it is not known.
         if self.count().ok() == Some(number) {
+            self.tried = number + 1;
             let sealed = write_all(self.database()?, &[], number + 1);
             sealed.map_err(|error| self.failed(error))?;
             log::warn!(

@@ -21,6 +21,10 @@ struct Condition {
     errno: AtomicI32,
     /// So many syncs from now one fails, once: it took effect all the same. 0 is never.
     failing_sync: AtomicU64,
+    /// So many syncs fail after that one.
+    more_syncs: AtomicU64,
+    /// So many writes from now one fails, once, and has no effect. 0 is never.
+    failing_write: AtomicU64,
     syncs: AtomicU64,
 }
 
@@ -83,17 +87,28 @@ impl StorageBackend for Failing {
         self.check()?;
         self.condition.syncs.fetch_add(1, Ordering::SeqCst);
         self.file.sync_data()?;
-        let step = |left: u64| left.checked_sub(1);
-        let order = Ordering::SeqCst;
-        match self.condition.failing_sync.fetch_update(order, order, step) {
-            Ok(1) => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
-            _ => Ok(()),
+        let failing = step(&self.condition.failing_sync);
+        let more = failing.is_none() && step(&self.condition.more_syncs).is_some();
+        match failing == Some(1) || more {
+            true => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
+            false => Ok(()),
         }
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check()?;
+        if step(&self.condition.failing_write) == Some(1) {
+            return Err(io::Error::from_raw_os_error(nix::libc::EIO));
+        }
         self.file.write(offset, data)
     }
+}
+
+/// Counts down; what it was, `None` where it is over.
+fn step(counter: &AtomicU64) -> Option<u64> {
+    let order = Ordering::SeqCst;
+    counter
+        .fetch_update(order, order, |left| left.checked_sub(1))
+        .ok()
 }
 
 pub(super) fn put(table: Table, key: &str, value: &str) -> Write {
@@ -554,6 +569,37 @@ fn what_a_commit_says_is_what_the_next_life_finds_whichever_sync_fails() {
         absent += u32::from(fired && !new);
     }
     assert!(there > 0, "{there} there, {absent} absent");
+}
+
+#[test]
+fn what_takes_the_place_of_a_commit_that_failed_is_not_taken_for_it() {
+    let (mut there, mut absent) = (0, 0);
+    for failing in 1..40 {
+        let home = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut store = disk.store(home.path()).unwrap();
+        store.commit(&[put(Table::Tasks, "old", "kept")]).unwrap();
+        // It takes effect, and nobody can know.
+        disk.0.failing_sync.store(1, Ordering::SeqCst);
+        disk.0.more_syncs.store(3, Ordering::SeqCst);
+        let refused = store.commit(&[put(Table::Tasks, "refused", "x")]);
+        assert!(refused.is_err());
+        disk.0.more_syncs.store(0, Ordering::SeqCst);
+        disk.0.failing_write.store(failing, Ordering::SeqCst);
+        let said = store.commit(&[
+            delete(Table::Tasks, "refused"),
+            put(Table::Tasks, "new", "x"),
+        ]);
+        let fired = disk.0.failing_write.swap(0, Ordering::SeqCst) == 0;
+        drop(store);
+        let found = texts(&mut disk.store(home.path()).unwrap());
+        let new = found.contains(&"tasks/new=x".to_owned());
+        assert_eq!(new, said.is_ok(), "write {failing}: {said:?}, {found:?}");
+        assert!(!new || !found.contains(&"tasks/refused=x".to_owned()));
+        there += u32::from(fired && new);
+        absent += u32::from(fired && !new);
+    }
+    assert!(absent > 0, "{there} there, {absent} absent");
 }
 
 #[test]
