@@ -3,7 +3,7 @@
 
 mod world;
 
-use rackbmcd::model::{BatchStart, Control, HistoryKind, Operation, PowerOptions, TaskState};
+use rackbmcd::model::{BatchStart, Control, HistoryKind, Operation, PowerOptions, Task, TaskState};
 use rackbmcd::rack::call::{Answer, Call};
 use rackbmcd::sim::{ChassisOrder, Conditions, OsMood};
 use rackbmcd::time::Instant;
@@ -80,16 +80,21 @@ fn a_calendar_that_is_set_again_and_again_ends_no_task_and_hurries_none() {
     assert!(took >= secs(125) && took < secs(170), "{took:?}");
 }
 
-#[test]
-fn the_interval_of_nmis_is_not_the_calendars() {
-    let mut world = World::new(42, 1);
+/// An NMI at a node that has one in ten minutes at most: when it was asked for, and its task.
+fn nmi_with_an_interval(world: &mut World) -> (Instant, Task) {
     world.crash();
     world.nodes[0].nmi_min_interval = secs(600);
     world.start();
     world.run_for(secs(20));
     let asked = world.now;
     let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
-    let view = world.run_task(task, secs(300));
+    (asked, world.run_task(task, secs(300)))
+}
+
+#[test]
+fn the_interval_of_nmis_is_not_the_calendars() {
+    let mut world = World::new(42, 1);
+    let (asked, view) = nmi_with_an_interval(&mut world);
     assert_eq!(world.executed("n01", ChassisOrder::Nmi), 1, "{view:#?}");
     world.set_calendar(3600);
     assert!(
@@ -109,13 +114,7 @@ fn the_interval_of_nmis_is_not_the_calendars() {
 fn the_interval_of_nmis_holds(alive: Option<i64>, away: i64) {
     let mut world = World::new(44, 1);
     world.boot = Some(uuid::Uuid::from_u128(1));
-    world.crash();
-    world.nodes[0].nmi_min_interval = secs(600);
-    world.start();
-    world.run_for(secs(20));
-    let asked = world.now;
-    let task = world.start_task("n01", Operation::InjectNmi, PowerOptions::default());
-    world.run_task(task, secs(300));
+    let (asked, _) = nmi_with_an_interval(&mut world);
     if let Some(by) = alive {
         world.set_calendar(by);
         world.run_for(secs(20));

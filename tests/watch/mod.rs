@@ -108,7 +108,7 @@ pub(crate) struct Seen {
     unread_from: Option<usize>,
     /// How often the daemon stood still while the task was under way.
     standstills: u32,
-    /// The order with which it had its turn in the stagger of its batch, and when.
+    /// When it had its turn in the stagger of its batch.
     turn: Option<Instant>,
     /// When it ended.
     ended_at: Option<Instant>,
@@ -139,7 +139,7 @@ pub(crate) struct Watch {
     pub active: BTreeSet<TaskId>,
     pub batches: BTreeMap<BatchId, BatchSeen>,
     issued: BTreeMap<OrderId, Issued>,
-    /// First orders of tasks of batches, which have their turn in the stagger or wait for it.
+    /// Tasks with a new order that changes power, which has its turn in the stagger or waits for it.
     turns: BTreeSet<TaskId>,
     refused: BTreeSet<OrderId>,
     /// Places in the list of datagrams.
