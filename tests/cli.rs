@@ -16,6 +16,7 @@ mod daemon;
 use daemon::{Bed, Keys, begin, plan};
 use rackbmcd::model::{Node, PowerState, Target, Task, TaskState};
 use rackbmcd::sim::{Mood, OsMood};
+use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
 impl Bed {
@@ -197,13 +198,17 @@ fn a_dead_bmc_fails_its_own_node_soon_and_no_other() {
 #[test]
 fn a_wait_lives_through_a_daemon_that_is_killed() {
     let mut bed = Bed::new(&[("r1n01", obeys(4))]);
-    let waiting = begin(bed.command(&["soft", "r1n01"]));
+    let mut waiting = begin(bed.command(&["soft", "r1n01"]));
+    // Its first line comes when it was told that the task is there.
+    let mut stderr = BufReader::new(waiting.stderr.take().expect("it is piped"));
+    let mut remarks = String::new();
+    stderr.read_line(&mut remarks).expect("UTF-8");
     bed.reached("r1n01", 1);
     bed.kill();
     std::thread::sleep(Duration::from_secs(1));
     bed.start();
+    stderr.read_to_string(&mut remarks).expect("UTF-8");
     let waited = waiting.wait_with_output().expect("it ends");
-    let remarks = String::from_utf8_lossy(&waited.stderr).into_owned();
     assert_eq!(waited.status.code(), Some(0), "{remarks}{}", bed.log());
     assert!(remarks.contains("rackbmcd is back"), "{remarks}");
     assert_eq!(bed.executed("r1n01"), ["Soft"]);

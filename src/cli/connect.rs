@@ -142,9 +142,10 @@ impl Way {
         }
     }
 
-    /// Whether another host may be asked what one was asked that did not answer.
+    /// Whether what a host was asked that did not answer may be asked again: of another one, or of
+    /// the same when it is back.
     fn may_ask_again(&self) -> bool {
-        self.key.is_some() && self.has_others()
+        self.key.is_some()
     }
 
     fn has_others(&self) -> bool {
@@ -301,12 +302,24 @@ pub(super) async fn text(
         match (unheard.take(), refused) {
             (None, failure) => return Err(failure.expect("at least one was asked")),
             (Some(_), Some(failure)) if !failure.may_pass() => return Err(failure),
-            (Some(why), _) if over => return Err(why),
-            // It may have been taken on: whoever has the rack next knows it by its key.
+            (Some(why), _) if over => return Err(perhaps_taken(why)),
+            // It may have been taken on: whoever has the rack next, or the same daemon when it is
+            // back, knows it by its key.
             (why, _) => unheard = why,
         }
         smol::Timer::after(ASK_AGAIN).await;
     }
+}
+
+/// The failure of a request that was made, and made again until nobody would wait any longer.
+fn perhaps_taken(failure: Failure) -> Failure {
+    let (at, why) = match failure {
+        Failure::Broken { at, why } => (at, why),
+        Failure::Timeout { what, after } => (what, format!("no answer within {after:.0?}")),
+        other => return other,
+    };
+    let why = format!("{why}; it may have been taken on all the same (rackbmc tasks)");
+    Failure::Broken { at, why }
 }
 
 /// Asks the hosts, one after another, until one has the rack. What was asked of one that did not

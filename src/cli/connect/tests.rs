@@ -1,6 +1,7 @@
 //! What is asked of which host, where a rack has several, and what an answer says.
 
 use super::*;
+use std::io::{Read, Write};
 
 #[test]
 fn nobody_is_sent_into_a_group_that_is_roots_or_may_not_either() {
@@ -88,7 +89,6 @@ fn of_several_hosts_the_next_one_is_asked_where_one_is_not_there() {
     let way = Way::to_one_of(vec![nobody("a.sock"), nobody("b.sock")]);
     let there = std::os::unix::net::UnixListener::bind(folder.path().join("b.sock")).unwrap();
     let answers = std::thread::spawn(move || {
-        use std::io::{Read, Write};
         for body in ["{}", r#"{"error":{"kind":"moved","message":"elsewhere"}}"#] {
             let (mut stream, _) = there.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -122,7 +122,6 @@ fn of_several_hosts_the_next_one_is_asked_where_one_is_not_there() {
 fn host(socket: PathBuf, bodies: Vec<&'static str>) -> std::thread::JoinHandle<()> {
     let there = std::os::unix::net::UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
-        use std::io::{Read, Write};
         for body in bodies {
             let (mut stream, _) = there.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -169,6 +168,16 @@ fn what_a_host_says_that_does_not_own_the_rack_is_taken_where_the_owner_does_not
     standby.join().unwrap();
 }
 
+/// The next request, and under which key it is made.
+fn hear(host: &std::os::unix::net::UnixListener) -> (std::os::unix::net::UnixStream, String) {
+    let (mut stream, _) = host.accept().unwrap();
+    let mut head = [0; 4096];
+    let count = stream.read(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
+    let key = head.split("idempotency-key: ").nth(1).unwrap();
+    (stream, key[..36].to_owned())
+}
+
 #[test]
 fn what_is_carried_out_once_is_asked_again_of_the_host_that_has_the_rack_next() {
     let folder = tempfile::tempdir().unwrap();
@@ -177,15 +186,6 @@ fn what_is_carried_out_once_is_asked_again_of_the_host_that_has_the_rack_next() 
     let listen = |at: PathBuf| std::os::unix::net::UnixListener::bind(at).unwrap();
     let (dies, next) = (listen(dies), listen(next));
     let hosts = std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        let hear = |host: &std::os::unix::net::UnixListener| {
-            let (mut stream, _) = host.accept().unwrap();
-            let mut head = [0; 4096];
-            let count = stream.read(&mut head).unwrap();
-            let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
-            let key = head.split("idempotency-key: ").nth(1).unwrap();
-            (stream, key[..36].to_owned())
-        };
         let (_, first) = hear(&dies);
         drop(dies);
         let (mut stream, second) = hear(&next);
@@ -207,13 +207,54 @@ fn what_is_carried_out_once_is_asked_again_of_the_host_that_has_the_rack_next() 
 }
 
 #[test]
+fn what_is_carried_out_once_is_asked_again_of_a_daemon_that_was_killed_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("a.sock");
+    let way = Way::to(Endpoint::Unix(socket.clone()));
+    let listen = |at: &PathBuf| std::os::unix::net::UnixListener::bind(at).unwrap();
+    let dies = listen(&socket);
+    let daemon = std::thread::spawn(move || {
+        let (stream, killed) = hear(&dies);
+        drop((stream, dies));
+        std::fs::remove_file(&socket).unwrap();
+        // So that it is missed once.
+        std::thread::sleep(ASK_AGAIN);
+        let (mut stream, back) = hear(&listen(&socket));
+        let head = "HTTP/1.1 202 Accepted\r\ncontent-length";
+        write!(stream, "{head}: 2\r\n\r\n{{}}").unwrap();
+        assert_eq!(killed, back);
+    });
+    let once = way.once();
+    let asked = request(&once, Method::POST, "/v1/tasks", None, Duration::ZERO);
+    assert!(smol::block_on(asked).is_ok());
+    daemon.join().unwrap();
+}
+
+#[test]
+fn who_is_never_answered_hears_that_it_may_have_been_taken_on() {
+    let at = "/s".to_owned();
+    let why = "the connection broke before an answer came".to_owned();
+    assert_eq!(
+        perhaps_taken(Failure::Broken { at, why }).to_string(),
+        "/s: the connection broke before an answer came; it may have been taken on all the same \
+         (rackbmc tasks)"
+    );
+    let what = "/s: POST /v1/tasks".to_owned();
+    let after = Duration::from_secs(30);
+    assert_eq!(
+        perhaps_taken(Failure::Timeout { what, after }).to_string(),
+        "/s: POST /v1/tasks: no answer within 30s; it may have been taken on all the same \
+         (rackbmc tasks)"
+    );
+}
+
+#[test]
 fn what_only_looks_is_asked_of_the_next_host_where_the_connection_to_the_first_breaks() {
     let folder = tempfile::tempdir().unwrap();
     let [dies, next] = ["a.sock", "b.sock"].map(|name| folder.path().join(name));
     let way = Way::to_one_of([&dies, &next].map(|at| Endpoint::Unix(at.clone())).to_vec());
     let there = std::os::unix::net::UnixListener::bind(dies).unwrap();
     let dies = std::thread::spawn(move || {
-        use std::io::Read;
         for _ in 0..2 {
             let (mut stream, _) = there.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -249,7 +290,6 @@ fn a_daemon_that_has_too_much_to_do_is_asked_again_when_it_says_so() {
     let there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let way = Way::to(Endpoint::Unix(socket));
     let daemon = std::thread::spawn(move || {
-        use std::io::{Read, Write};
         let crowded = r#"{"error":{"kind":"crowded","message":"the disk is behind"}}"#;
         let other = r#"{"error":{"kind":"store","message":"the disk is full"}}"#;
         for (status, again, body) in [
