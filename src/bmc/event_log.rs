@@ -342,6 +342,7 @@ impl Fetch {
             timestamp: record.timestamp(),
             text: record.words(),
             sign: translate::sign(&record),
+            by_other: record.is_by_other(),
         })
     }
 

@@ -192,6 +192,7 @@ fn entry(answer: &get_sel_entry::Response) -> Result<EventLogEntry, String> {
         timestamp: record.timestamp(),
         text: record.words(),
         sign: sign(&record),
+        by_other: record.is_by_other(),
     })
 }
 

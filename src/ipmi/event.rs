@@ -1,5 +1,7 @@
 //! System event log records (§32) in words, as far as the watcher of a machine needs them.
 
+use super::command::get_system_restart_cause;
+
 /// The length of a record.
 pub const RECORD_LENGTH: usize = 16;
 
@@ -49,6 +51,7 @@ pub enum Sign {
 
 // Table 42-3: the sensor types that tell of crashes and restarts.
 const POWER_UNIT: u8 = 0x09;
+const BUTTON: u8 = 0x14;
 const SYSTEM_FIRMWARE: u8 = 0x0F;
 const SYSTEM_BOOT: u8 = 0x1D;
 const OS_BOOT: u8 = 0x1F;
@@ -152,6 +155,12 @@ impl Record {
         self.event().map_or(Sign::None, |event| event.sign())
     }
 
+    /// Whether it names something else than a chassis control that restarts the machine or switches
+    /// it off.
+    pub fn is_by_other(&self) -> bool {
+        self.event().is_some_and(|event| event.is_by_other())
+    }
+
     /// What it says, in words.
     pub fn words(&self) -> String {
         match self.event() {
@@ -191,6 +200,28 @@ impl Event {
             // From 7 on they tell of installations.
             (OS_BOOT, 0x00..=0x06) => Sign::Restart,
             _ => Sign::None,
+        }
+    }
+
+    /// Whether it names something else than a chassis control that restarts the machine or switches
+    /// it off (table 42-3).
+    pub fn is_by_other(&self) -> bool {
+        if !self.asserted || self.event_type != SENSOR_SPECIFIC {
+            return false;
+        }
+        match (self.sensor_type, self.offset()) {
+            // The power of the whole machine: a module's or the mains' own.
+            (POWER_UNIT, 0x02..=0x04) => true,
+            (BUTTON, 0x00 | 0x02) => true,
+            (SYSTEM_BOOT, 0x05 | 0x06) => true,
+            // The second byte is the restart cause, where the first one says that it is there.
+            (SYSTEM_BOOT, 0x07) if self.data[0] & 0xC0 == 0xC0 => {
+                get_system_restart_cause::from_bits(self.data[1] & 0x0F).is_by_other()
+            }
+            // An operating system or an event filter that shuts it down.
+            (OS_STOP, 0x02..=0x04) => true,
+            (WATCHDOG_2, 0x01..=0x03) => true,
+            _ => false,
         }
     }
 
@@ -236,7 +267,7 @@ fn sensor_type_words(sensor_type: u8) -> Option<&'static str> {
         0x11 => "watchdog 1",
         0x12 => "system event",
         CRITICAL_INTERRUPT => "critical interrupt",
-        0x14 => "button",
+        BUTTON => "button",
         0x19 => "chip set",
         SYSTEM_BOOT => "system boot",
         0x1E => "boot error",
@@ -279,7 +310,7 @@ fn offset_words(sensor_type: u8, offset: u8) -> Option<&'static str> {
             "bus fatal error",
             "bus degraded",
         ],
-        0x14 => &[
+        BUTTON => &[
             "power button pressed",
             "sleep button pressed",
             "reset button pressed",
@@ -378,6 +409,49 @@ mod tests {
             let told = with(sensor_type, offset).sign();
             assert_eq!(told, sign, "{sensor_type:02X}h {offset:02X}h");
         }
+    }
+
+    #[test]
+    fn who_restarted_the_machine_is_read_where_an_entry_names_it() {
+        let with = |sensor_type, data: [u8; 2]| {
+            let mut bytes = PANIC;
+            bytes[10] = sensor_type;
+            bytes[13..15].copy_from_slice(&data);
+            Record::decode(bytes)
+        };
+        for (sensor_type, data, by_other) in [
+            (0x09, [0x00, 0xFF], false),
+            (0x09, [0x04, 0xFF], true),
+            (0x14, [0x00, 0xFF], true),
+            // The sleep button.
+            (0x14, [0x01, 0xFF], false),
+            (0x14, [0x02, 0xFF], true),
+            (0x1D, [0x01, 0xFF], false),
+            (0x1D, [0x05, 0xFF], true),
+            (0x1D, [0x06, 0xFF], true),
+            // "Restart" by a chassis control, by a watchdog (its upper half is reserved), and with a
+            // byte that means something else.
+            (0x1D, [0xC7, 0x01], false),
+            (0x1D, [0xC7, 0xF4], true),
+            (0x1D, [0x07, 0x04], false),
+            (0x1D, [0x87, 0x04], false),
+            (0x20, [0x01, 0xFF], false),
+            (0x20, [0x03, 0xFF], true),
+            (0x23, [0x00, 0xFF], false),
+            (0x23, [0x03, 0xFF], true),
+            (0x23, [0x08, 0xFF], false),
+        ] {
+            let record = with(sensor_type, data);
+            assert_eq!(
+                record.is_by_other(),
+                by_other,
+                "{sensor_type:02X}h {data:02X?}"
+            );
+        }
+        let mut over = PANIC;
+        over[10] = 0x23;
+        over[12] |= 0x80;
+        assert!(!Record::decode(over).is_by_other());
     }
 
     #[test]

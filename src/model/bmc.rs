@@ -116,6 +116,25 @@ pub enum RestartCause {
     Other(u8),
 }
 
+impl RestartCause {
+    /// Whether a machine that a chassis control restarted would not have this cause.
+    pub(crate) fn is_by_other(self) -> bool {
+        match self {
+            // What a vendor means by a number of its own is not known.
+            Self::ChassisControl | Self::Unknown | Self::Other(_) => false,
+            Self::ResetButton
+            | Self::PowerButton
+            | Self::Watchdog
+            | Self::AlwaysRestore
+            | Self::RestorePrevious
+            | Self::PlatformEventReset
+            | Self::PlatformEventCycle
+            | Self::SoftReset
+            | Self::RealTimeClock => true,
+        }
+    }
+}
+
 impl fmt::Display for RestartCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

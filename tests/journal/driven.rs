@@ -257,6 +257,7 @@ fn drive(driven: &mut Driven, cause: RestartCause, most: usize) {
                     }
                     .to_owned(),
                     sign: if id == 3 { Sign::Crash } else { Sign::None },
+                    by_other: false,
                 }));
             }
             _ => {

@@ -100,6 +100,7 @@ fn what_a_bmc_says_of_itself_has_only_what_was_asked_for() {
         timestamp,
         text: "OS stop".into(),
         sign: Sign::Crash,
+        by_other: false,
     };
     let log = Reading::EventLog {
         entries: vec![entry(1, 1_438_387_200), entry(2, 60)],

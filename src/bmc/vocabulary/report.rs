@@ -110,6 +110,9 @@ pub struct EventLogEntry {
     pub text: String,
     /// What it tells of the machine.
     pub sign: Sign,
+    /// It names something else than a chassis control that restarts the machine or switches it off:
+    /// a button, a watchdog, the operating system.
+    pub by_other: bool,
 }
 
 /// What an entry of the event log tells of the machine.

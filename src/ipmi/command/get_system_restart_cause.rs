@@ -15,7 +15,8 @@ pub struct Response {
     pub channel: u8,
 }
 
-fn from_bits(bits: u8) -> RestartCause {
+/// The cause of a number of table 28-11.
+pub fn from_bits(bits: u8) -> RestartCause {
     match bits {
         0x0 => RestartCause::Unknown,
         0x1 => RestartCause::ChassisControl,

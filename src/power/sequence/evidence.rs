@@ -11,6 +11,16 @@ use crate::model::{Power, RestartCause};
 pub(super) struct Evidence<'a> {
     pub(super) notes: &'a mut Notes,
     pub(super) signs: &'a mut Signs,
+    /// What the last answer says of something else that acted on the machine.
+    pub(super) other: Option<Other>,
+}
+
+/// What happened to the machine, in words, and is no work of a chassis control.
+pub(super) enum Other {
+    /// Something else restarted it, or switched it off.
+    Acted(String),
+    /// It crashed. What follows may be the crash's, what was seen before is not.
+    Crashed(String),
 }
 
 impl Evidence<'_> {
@@ -55,6 +65,8 @@ impl Evidence<'_> {
                 {
                     self.restarts(Restart::Cause, &change, knowledge);
                     self.notes.cause = Some(*now);
+                    let words = || "something else restarted the machine".to_owned();
+                    self.other = now.is_by_other().then(words).map(Other::Acted);
                 }
                 self.after_cause()
             }
@@ -123,6 +135,14 @@ impl Evidence<'_> {
 
     fn take_entry(&mut self, entry: &EventLogEntry, knowledge: &Knowledge) {
         let text = format!("event log: {}", entry.text);
+        let other = match (entry.by_other, entry.sign) {
+            (true, _) => Some(Other::Acted(format!(
+                "something else acted on the machine ({text})"
+            ))),
+            (false, Sign::Crash) => Some(Other::Crashed(format!("the machine crashed ({text})"))),
+            (false, _) => None,
+        };
+        self.other = other;
         match entry.sign {
             Sign::Crash => {
                 self.signs.crash = true;

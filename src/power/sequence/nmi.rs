@@ -33,6 +33,7 @@ impl NmiWatching {
         Evidence {
             notes: &mut self.notes,
             signs: &mut self.signs,
+            other: None,
         }
     }
 

@@ -3,14 +3,14 @@
 
 use super::Input;
 use super::clock::Age;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Other};
 use super::knowledge::{Finding, Knowledge, refused};
 use super::phase::{
     Explaining, Fate, LastLook, Next, NmiWatching, Notes, Observing, Phase, Pulsing, Question,
     Restart, Signs,
 };
 use crate::bmc::vocabulary::{Reading, Refusal, RefusalKind, Report};
-use crate::model::{Delivery, Operation, Power, RestartCause};
+use crate::model::{Delivery, Operation, Power};
 use crate::power::Sent;
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
@@ -163,7 +163,27 @@ impl Observing {
         Evidence {
             notes: &mut self.notes,
             signs: &mut self.signs,
+            other: None,
         }
+    }
+
+    /// Whether `other` leaves it open what became of the pulse: why, in words.
+    fn doubt(&self, other: Other, knowledge: &Knowledge) -> Option<String> {
+        let (why, what) = match (&self.fate, other) {
+            // Its answer says that it arrived.
+            (Fate::Accepted, _) | (Fate::Shown { .. }, Other::Crashed(_)) => return None,
+            (Fate::Unknown { why }, Other::Acted(what) | Other::Crashed(what)) => (&**why, what),
+            // What was taken for its effect need not be.
+            (Fate::Shown { .. }, Other::Acted(what)) => (knowledge.without_a_word(), what),
+        };
+        Some(format!("unknown whether it arrived: {why}; {what}"))
+    }
+
+    /// Whether the BMC can say that something else switched the machine off: it is asked for that
+    /// before an "off" is taken for the effect of a pulse that was not answered.
+    fn may_be_told_of_others(&self) -> bool {
+        let can_tell = self.notes.cause.is_some() || self.notes.log.is_some();
+        matches!(self.fate, Fate::Shown { .. }) && can_tell
     }
 
     fn ask(self, asked: Question, at: Age) -> Phase {
@@ -177,62 +197,75 @@ impl Observing {
     }
 
     fn answered(mut self, report: &Report, knowledge: &mut Knowledge) -> Phase {
-        let (age, asked) = (knowledge.clock.age(), self.asked);
-        let before = knowledge.power;
-        let earlier = knowledge.against(Power::On).count();
         let known = self.signs.effects.len();
-        let mut more = None;
-        if asked == Question::Power {
-            match knowledge.take_reading(report) {
-                Finding::Read(Power::On) => {
-                    let since = self.on_since.unwrap_or(age);
-                    let held = age.since(since) >= self.steady(knowledge);
-                    if held && self.fate.is_arrived() && self.is_done(knowledge) {
-                        return self.done(knowledge);
-                    }
-                    self.on_since = Some(since);
-                }
-                Finding::Read(Power::Off) => {
-                    // Where an order of an earlier task may have done it, it does not show that the
-                    // pulse arrived.
-                    let explained = knowledge.against(Power::On).count() < earlier;
-                    if self.fate.is_arrived() || !explained {
-                        self.evidence().take_power(Power::Off, before, knowledge);
-                    }
-                    self.on_since = None;
-                }
-                // A BMC that says nothing about the power says nothing about the rest.
-                Finding::Nothing => return self.look_again(knowledge),
-                Finding::Hopeless(why) => return knowledge.fail(&why),
+        let (more, other) = match self.asked {
+            Question::Power => match self.take_power(report, knowledge) {
+                Ok(more) => (more, None),
+                Err(end) => return end,
+            },
+            asked => {
+                let mut evidence = self.evidence();
+                let more = evidence.answered(asked, report, knowledge);
+                (more, evidence.other)
             }
-            // A cycle may be over in a second: questions beside the power would look away from it.
-            let in_turn = !self.is_watchful(knowledge) || self.looks.is_multiple_of(REST_EACH);
-            if !is_early(knowledge) && in_turn {
-                more = self.evidence().after_power();
-            }
-        } else {
-            more = self.evidence().answered(asked, report, knowledge);
-        }
+        };
         for effect in &self.signs.effects[known..] {
             knowledge.remark(effect.clone());
         }
-        // Whatever is seen from here on may come of that restart as well.
-        if let (Fate::Unknown { why }, Question::Cause) = (&self.fate, asked)
-            && self.signs.effects.len() > known
-            && self.notes.cause.is_some_and(is_anothers)
-        {
-            return knowledge.fail(&format!(
-                "unknown whether it arrived: {why}; something else restarted the machine"
-            ));
+        // Whatever is seen from here on may come of that as well.
+        if let Some(doubt) = other.and_then(|other| self.doubt(other, knowledge)) {
+            return knowledge.fail(&doubt);
         }
         self.fate = match self.signs.effects.last() {
             Some(effect) if !self.may_be_anothers(knowledge) => shown(self.fate, effect),
             Some(_) | None => self.fate,
         };
         match more {
-            Some(asked) => self.ask(asked, age),
+            Some(asked) => self.ask(asked, knowledge.clock.age()),
             None => self.look_again(knowledge),
         }
+    }
+
+    /// An answer about the power: what is asked next in this round, `None` where it is over, or how
+    /// the task ends.
+    fn take_power(
+        &mut self,
+        report: &Report,
+        knowledge: &mut Knowledge,
+    ) -> Result<Option<Question>, Phase> {
+        let age = knowledge.clock.age();
+        let before = knowledge.power;
+        let earlier = knowledge.against(Power::On).count();
+        let mut back = false;
+        match knowledge.take_reading(report) {
+            Finding::Read(Power::On) => {
+                back = self.on_since.is_none();
+                let since = self.on_since.unwrap_or(age);
+                let held = age.since(since) >= self.steady(knowledge);
+                let told = !back || !self.may_be_told_of_others();
+                if held && told && self.fate.is_arrived() && self.is_done(knowledge) {
+                    return Err(self.done(knowledge));
+                }
+                self.on_since = Some(since);
+            }
+            Finding::Read(Power::Off) => {
+                // Where an order of an earlier task may have done it, it does not show that the
+                // pulse arrived.
+                let explained = knowledge.against(Power::On).count() < earlier;
+                if self.fate.is_arrived() || !explained {
+                    self.evidence().take_power(Power::Off, before, knowledge);
+                }
+                self.on_since = None;
+            }
+            // A BMC that says nothing about the power says nothing about the rest.
+            Finding::Nothing => return Ok(None),
+            Finding::Hopeless(why) => return Err(knowledge.fail(&why)),
+        }
+        // A cycle may be over in a second: questions beside the power would look away from it.
+        let in_turn = !self.is_watchful(knowledge) || self.looks.is_multiple_of(REST_EACH);
+        let unsure = back && self.may_be_told_of_others();
+        let rest = unsure || in_turn && !is_early(knowledge);
+        Ok(self.evidence().after_power().filter(|_| rest))
     }
 
     /// Whether what was seen may come from an order of an earlier task: one that has switched the
@@ -359,23 +392,6 @@ const EARLY_PAUSE: Duration = Duration::from_millis(250);
 const WATCHFUL_PAUSE: Duration = Duration::from_millis(500);
 /// Meanwhile one look in so many asks for the rest, too.
 const REST_EACH: u32 = 4;
-
-/// Whether a machine that was restarted by a chassis control would not have this cause (§28.11).
-fn is_anothers(cause: RestartCause) -> bool {
-    match cause {
-        // What a vendor means by a number of its own is not known.
-        RestartCause::ChassisControl | RestartCause::Unknown | RestartCause::Other(_) => false,
-        RestartCause::ResetButton
-        | RestartCause::PowerButton
-        | RestartCause::Watchdog
-        | RestartCause::AlwaysRestore
-        | RestartCause::RestorePrevious
-        | RestartCause::PlatformEventReset
-        | RestartCause::PlatformEventCycle
-        | RestartCause::SoftReset
-        | RestartCause::RealTimeClock => true,
-    }
-}
 
 fn shown(fate: Fate, how: &str) -> Fate {
     match fate {

@@ -403,6 +403,8 @@ impl From<&vocabulary::EventLogEntry> for EventLogEntry {
             timestamp,
             text,
             sign,
+            // What follows from it is decided when it comes.
+            by_other: _,
         } = running;
         Self {
             id: *id,
@@ -441,6 +443,7 @@ impl From<EventLogEntry> for vocabulary::EventLogEntry {
                 None if crash => vocabulary::Sign::Crash,
                 None => vocabulary::Sign::None,
             },
+            by_other: false,
         }
     }
 }

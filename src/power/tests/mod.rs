@@ -5,6 +5,7 @@ mod boot;
 mod controls;
 mod earlier;
 mod operations;
+mod others;
 mod pulses;
 mod restart;
 mod soft;

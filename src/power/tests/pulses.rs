@@ -120,51 +120,6 @@ fn an_unanswered_reset_without_a_trace_is_said_to_be_unknown() {
     }
 }
 
-/// A BMC that was restarted meanwhile has forgotten what started the machine.
-#[test]
-fn a_restart_cause_that_is_not_known_any_more_shows_nothing() {
-    for (operation, lost) in [(Operation::Reset, true), (Operation::Cycle, false)] {
-        let mut world = World::begun(operation, Power::On);
-        world.machine.cause = Some(RestartCause::ChassisControl);
-        world.machine.cycles = None;
-        if lost {
-            world.machine.mishaps = [Mishap::Lost].into();
-        }
-        world.run_for(secs(6));
-        world.machine.cause = Some(RestartCause::Unknown);
-        let outcome = world.run_to_end();
-        assert_eq!(outcome.state, TaskState::Failed, "{}", outcome.text);
-        assert_eq!(outcome.took, secs(60));
-    }
-}
-
-/// A machine that crashed before may start again by itself, and somebody may stand before it.
-#[test]
-fn a_restart_that_something_else_made_does_not_show_that_a_pulse_arrived() {
-    let others = [
-        RestartCause::SoftReset,
-        RestartCause::Watchdog,
-        RestartCause::ResetButton,
-    ];
-    for cause in others {
-        for (operation, _) in [&PULSES[1], &PULSES[2]] {
-            let mut world = World::begun(*operation, Power::On);
-            world.machine.cause = Some(RestartCause::ChassisControl);
-            world.machine.mishaps = [Mishap::Lost].into();
-            world.run_for(secs(6));
-            world.machine.cause = Some(cause);
-            let outcome = world.run_to_end();
-            assert_eq!((outcome.state, outcome.error), (TaskState::Failed, false));
-            let words = "unknown whether it arrived: ";
-            assert!(outcome.text.contains(words), "{}", outcome.text);
-            let words = "something else restarted the machine";
-            assert!(outcome.text.contains(words), "{}", outcome.text);
-            assert!(outcome.text.contains("changed from chassis control to "));
-            assert!(outcome.took < secs(30), "{:?}", outcome.took);
-        }
-    }
-}
-
 #[test]
 fn the_on_from_before_a_cycle_is_not_its_success() {
     let mut world = World::begun(Operation::Cycle, Power::On);

@@ -57,6 +57,7 @@ fn inputs(order: Option<&Order>) -> Vec<Input> {
         timestamp: 1,
         text: "entry".to_owned(),
         sign,
+        by_other: false,
     };
     let accepted = match order {
         Order::ReadPower => vec![

@@ -170,6 +170,11 @@ impl Machine {
     }
 
     pub(super) fn add_entry(&mut self, id: u16, text: &str, sign: Sign) {
+        self.add_entry_of(id, text, sign, false);
+    }
+
+    /// An entry that may name something else than a chassis control.
+    pub(super) fn add_entry_of(&mut self, id: u16, text: &str, sign: Sign, by_other: bool) {
         if let Some(last) = self.log.last_mut() {
             last.next = id;
         }
@@ -179,6 +184,7 @@ impl Machine {
             timestamp: 1000 + u32::from(id),
             text: text.to_owned(),
             sign,
+            by_other,
         });
     }
 
