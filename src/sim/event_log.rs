@@ -70,6 +70,16 @@ impl EventLog {
         self.add(system_event(0x20, 0x05, 0x01), now);
     }
 
+    /// That somebody pressed the power button (§42.2, sensor type 14h, offset 00h).
+    pub(super) fn note_power_button(&mut self, now: Instant) {
+        self.add(system_event(0x14, 0x07, 0x00), now);
+    }
+
+    /// That the mains were lost (§42.2, sensor type 09h, offset 04h).
+    pub(super) fn note_lost_mains(&mut self, now: Instant) {
+        self.add(system_event(0x09, 0x08, 0x04), now);
+    }
+
     /// That the log was cleared: event logging disabled, log area cleared (§42.2, sensor type 10h,
     /// offset 02h).
     pub(super) fn note_clearing(&mut self, now: Instant) {

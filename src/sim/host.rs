@@ -274,6 +274,7 @@ impl Host {
     /// it.
     pub fn press_power_button(&mut self, mood: &mut Mood, now: Instant) {
         self.advance(mood, now);
+        self.event_log.note_power_button(now);
         let order = if self.on {
             ChassisOrder::Soft
         } else {
@@ -288,6 +289,7 @@ impl Host {
         self.advance(mood, now);
         self.plan.clear();
         self.has_mains = false;
+        self.event_log.note_lost_mains(now);
         self.was_on_before = self.on;
         if self.on {
             self.turn_off(now);
