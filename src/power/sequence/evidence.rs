@@ -144,6 +144,8 @@ impl Evidence<'_> {
         };
         self.other = other;
         match entry.sign {
+            // A watchdog need not have bitten for an interrupt.
+            Sign::Crash if entry.by_other => self.restarts(Restart::Entry, &text, knowledge),
             Sign::Crash => {
                 self.signs.crash = true;
                 self.effect(&text, knowledge);

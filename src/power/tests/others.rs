@@ -107,6 +107,33 @@ fn an_off_that_the_event_log_lays_to_something_else_is_not_the_effect_of_a_pulse
     }
 }
 
+/// It bites machines that hang, whether an interrupt came or not.
+#[test]
+fn a_watchdog_that_restarts_the_machine_does_not_show_that_an_nmi_was_delivered() {
+    for lost in [true, false] {
+        let mut world = World::begun(Operation::InjectNmi, Power::On);
+        if lost {
+            world.machine.mishaps = [Mishap::Lost].into();
+        }
+        world.run_for(secs(6));
+        let text = "watchdog: hard reset";
+        world.machine.add_entry_of(1, text, Sign::Crash, true);
+        let outcome = world.run_to_end();
+        let (state, words) = match lost {
+            true => (
+                TaskState::Failed,
+                "unknown whether it was delivered, restart seen: event log: watchdog: hard reset",
+            ),
+            false => (
+                TaskState::Succeeded,
+                "accepted, crash seen: event log: watchdog: hard reset",
+            ),
+        };
+        assert_eq!(outcome.state, state, "{}", outcome.text);
+        assert!(outcome.text.contains(words), "{}", outcome.text);
+    }
+}
+
 /// Machines that start write down what their buses complain about.
 #[test]
 fn a_crash_after_the_off_of_a_pulse_does_not_take_its_arrival_back() {
