@@ -14,6 +14,7 @@ use crate::model::{Delivery, Operation, Power};
 use crate::power::Sent;
 use crate::power::outcome::{is_ambiguous, seconds};
 use crate::power::settings::backoff;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// The pulse of a [`Pulsing`] may have arrived although no answer is awaited any more.
@@ -200,8 +201,8 @@ impl Observing {
         let known = self.signs.effects.len();
         let (more, other) = match self.asked {
             Question::Power => match self.take_power(report, knowledge) {
-                Ok(more) => (more, None),
-                Err(end) => return end,
+                ControlFlow::Continue(more) => (more, None),
+                ControlFlow::Break(end) => return end,
             },
             asked => {
                 let mut evidence = self.evidence();
@@ -232,7 +233,7 @@ impl Observing {
         &mut self,
         report: &Report,
         knowledge: &mut Knowledge,
-    ) -> Result<Option<Question>, Phase> {
+    ) -> ControlFlow<Phase, Option<Question>> {
         let age = knowledge.clock.age();
         let before = knowledge.power;
         let earlier = knowledge.against(Power::On).count();
@@ -244,7 +245,7 @@ impl Observing {
                 let held = age.since(since) >= self.steady(knowledge);
                 let told = !back || !self.may_be_told_of_others();
                 if held && told && self.fate.is_arrived() && self.is_done(knowledge) {
-                    return Err(self.done(knowledge));
+                    return ControlFlow::Break(self.done(knowledge));
                 }
                 self.on_since = Some(since);
             }
@@ -258,14 +259,14 @@ impl Observing {
                 self.on_since = None;
             }
             // A BMC that says nothing about the power says nothing about the rest.
-            Finding::Nothing => return Ok(None),
-            Finding::Hopeless(why) => return Err(knowledge.fail(&why)),
+            Finding::Nothing => return ControlFlow::Continue(None),
+            Finding::Hopeless(why) => return ControlFlow::Break(knowledge.fail(&why)),
         }
         // A cycle may be over in a second: questions beside the power would look away from it.
         let in_turn = !self.is_watchful(knowledge) || self.looks.is_multiple_of(REST_EACH);
         let unsure = back && self.may_be_told_of_others();
         let rest = unsure || in_turn && !is_early(knowledge);
-        Ok(self.evidence().after_power().filter(|_| rest))
+        ControlFlow::Continue(self.evidence().after_power().filter(|_| rest))
     }
 
     /// Whether what was seen may come from an order of an earlier task: one that has switched the
