@@ -364,3 +364,47 @@ fn what_others_saw_of_an_order_before_its_task_ended_is_known_when_the_rest_of_i
         aborted.tell().unwrap_or_else(|why| panic!("{why}"));
     }
 }
+
+#[test]
+fn the_look_after_a_standstill_takes_the_log_ins_that_another_bmc_costs() {
+    let scenes = [
+        (Operation::Reset, Turn::Cold, 89),
+        (Operation::Cycle, Turn::Used(Control::Suspend), 368),
+    ];
+    for (operation, turn, event) in scenes {
+        let plan = Plan {
+            scene: Scene {
+                operation,
+                on: true,
+                turn,
+            },
+            faults: Vec::new(),
+        };
+        let still = Act::StandStill { catches_up: false };
+        let still = plan.with(Fault::Act(event, still));
+        for later in 8..20 {
+            let swapped = still.with(Fault::Act(event + later, Act::Swap));
+            swapped.tell().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}
+
+#[test]
+fn an_nmi_whose_machine_is_not_read_after_a_standstill_because_its_bmc_refuses_ends_all_the_same() {
+    let plan = Plan {
+        scene: Scene {
+            operation: Operation::InjectNmi,
+            on: true,
+            turn: Turn::Crowded,
+        },
+        faults: Vec::new(),
+    };
+    let still = Act::StandStill { catches_up: false };
+    let still = plan.with(Fault::Act(165, still));
+    for command in 60..70 {
+        for code in [0xC0, 0xC1] {
+            let refused = still.with(Fault::Answered(command, code));
+            refused.tell().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}

@@ -231,7 +231,6 @@ impl Story {
             Act::Lower => {
                 let bmc = self.watched.world.bmc("n01");
                 bmc.settings_mut().users[0].privilege = Privilege::User;
-                self.watched.watch.lowered = true;
                 self.other(true);
             }
             Act::AbortThen(operation) => {
@@ -249,6 +248,7 @@ impl Story {
     /// one is the other.
     fn other(&mut self, known: bool) {
         let now = self.watched.world.now;
+        self.watched.watch.logs_in_anew = true;
         let bmc = self.watched.world.bmc("n01");
         bmc.forget_sessions();
         self.other_since = known.then(|| bmc.host().executed().len());

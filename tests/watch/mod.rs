@@ -170,9 +170,9 @@ pub(crate) struct Watch {
     /// A reading is wrong: a cycle or reset that it shows need not have been one. Each may be off
     /// too shortly to be read twice.
     pub misread: bool,
-    /// Our user may only read for a while: a session whose level is too low is left for another
+    /// Our user may only read for a while, or another BMC answers: a session is left for another
     /// one.
-    pub lowered: bool,
+    pub logs_in_anew: bool,
     judged_pulses: bool,
 }
 

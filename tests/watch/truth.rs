@@ -282,8 +282,8 @@ fn could_not_be_read(sequence: &Sequence, from: usize, world: &World) -> bool {
     let reads = |sent: &&Sent| sent.order.only_reads() && sent.answer.is_some();
     let last = sequence.sent().iter().rev().find(reads);
     let in_vain = last.is_some_and(|sent| {
-        let unanswered = matches!(sent.answer, Some((_, Report::Unanswered(_))));
-        Some(sent.id.0) > last_before && unanswered
+        let accepted = matches!(sent.answer, Some((_, Report::Accepted(_))));
+        Some(sent.id.0) > last_before && !accepted
     });
     // That an NMI was delivered rests on its own answer, whatever can be read afterwards.
     let delivered = sequence.operation() == Operation::InjectNmi;
