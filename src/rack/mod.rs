@@ -374,6 +374,7 @@ impl Rack {
     /// anything is judged.
     pub fn handle_absence(&mut self, gap: Duration, now: Instant) {
         let at = self.at(now);
+        let since = Instant::after_start(now.since_start().saturating_sub(gap));
         let text = format!(
             "the daemon stood still for {} s: no patience ran out meanwhile, and the machines of all tasks are looked at first",
             gap.as_secs()
@@ -387,7 +388,7 @@ impl Rack {
         }
         for id in self.tasks.active_ids() {
             if let Some(task) = self.tasks.get_mut(id) {
-                task.sequence.handle_absence(now);
+                task.sequence.handle_absence(since, now);
             }
             self.drain_task(id, at);
             // The next life counts patience from this record, and the standstill is none.

@@ -408,3 +408,23 @@ fn an_nmi_whose_machine_is_not_read_after_a_standstill_because_its_bmc_refuses_e
         }
     }
 }
+
+#[test]
+fn what_ran_of_a_minimum_off_time_before_a_standstill_counts() {
+    let plan = Plan {
+        scene: Scene {
+            operation: Operation::Reboot,
+            on: true,
+            turn: Turn::TooSlow,
+        },
+        faults: Vec::new(),
+    };
+    let still = Act::StandStill { catches_up: false };
+    for suspended in 26..30 {
+        let suspended = plan.with(Fault::Act(suspended, Act::Use(Control::Suspend)));
+        for event in 40..60 {
+            let still = suspended.with(Fault::Act(event, still));
+            still.tell().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}

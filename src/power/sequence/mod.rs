@@ -164,9 +164,10 @@ impl Sequence {
         self.expire();
     }
 
-    /// The daemon stood still until `now` (its process was stopped, the machine slept): no patience
-    /// ran out by that, and the machine is looked at before anything is judged.
-    pub fn handle_absence(&mut self, now: Instant) {
+    /// The daemon stood still from `since` until `now` (its process was stopped, the machine slept):
+    /// no patience ran out by that, and the machine is looked at before anything is judged.
+    pub fn handle_absence(&mut self, since: Instant, now: Instant) {
+        self.advance(since);
         self.knowledge.clock.advance(now, Pace::Standing);
         match self.phase.outstanding() {
             // It may have arrived: what the BMC says to it is worth waiting for. What has not left
