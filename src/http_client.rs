@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     NotReached(io::Error),
     /// It is not whom we trust: nothing was asked.
     NotTrusted(String),
+    /// What answers there speaks no HTTP: nobody was asked who could do anything.
+    NoHttp(String),
     /// The connection broke; the request may have arrived.
     Broken(String),
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Fault {
         match self {
             Self::NotReached(error) => write!(f, "{error}"),
             Self::NotTrusted(why) => write!(f, "no TLS with it: {why}"),
+            Self::NoHttp(why) => write!(f, "what answers there speaks no HTTP: {why}"),
             Self::Broken(why) => f.write_str(why),
         }
     }
@@ -208,6 +211,9 @@ async fn respond(
     let broken = |error: hyper::Error| {
         if let Some(why) = trust.and_then(|trust| trust.in_words(&error)) {
             return Fault::NotTrusted(why);
+        }
+        if error.is_parse() {
+            return Fault::NoHttp(error.to_string());
         }
         let told = "the connection broke before an answer came";
         let ended = error.is_canceled() || error.is_closed() || error.is_incomplete_message();

@@ -493,7 +493,12 @@ async fn exchange(
     let opened = Connection::open(&place).or(late).await;
     let mut connection = opened.map_err(|fault| Miss::NotHere(trouble(endpoint, fault)))?;
     let answer = connection.exchange(request, BODY_LIMIT).await;
-    let answer = answer.map_err(|fault| Miss::Asked(trouble(endpoint, fault)))?;
+    let answer = answer.map_err(|fault| match fault {
+        Fault::NotReached(_) | Fault::NotTrusted(_) | Fault::NoHttp(_) => {
+            Miss::NotHere(trouble(endpoint, fault))
+        }
+        Fault::Broken(_) => Miss::Asked(trouble(endpoint, fault)),
+    })?;
     let again_after = answer.headers().get(http::header::RETRY_AFTER);
     let again_after = again_after.and_then(|value| value.to_str().ok()?.parse().ok());
     Ok(Said {

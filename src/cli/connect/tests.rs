@@ -230,6 +230,31 @@ fn what_is_carried_out_once_is_asked_again_of_a_daemon_that_was_killed_over_it()
     daemon.join().unwrap();
 }
 
+/// Nobody waits for half a minute for what will never be a daemon.
+#[test]
+fn what_is_no_daemon_is_not_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("a.sock");
+    let way = Way::to(Endpoint::Unix(socket.clone())).once();
+    let there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = hear(&there);
+        // The beginning of an alert of TLS 1.2 (RFC 5246, section 6.2.1).
+        stream.write_all(&[0x15, 0x03, 0x03, 0x00, 0x02]).unwrap();
+        drop(stream);
+        there.set_nonblocking(true).unwrap();
+        std::thread::sleep(ASK_AGAIN * 2);
+        assert!(there.accept().is_err(), "it is asked once");
+    });
+    let asked = request(&way, Method::POST, "/v1/tasks", None, Duration::ZERO);
+    let failure = smol::block_on(asked).unwrap_err().to_string();
+    assert!(
+        failure.contains("what answers there speaks no HTTP: "),
+        "{failure}"
+    );
+    other.join().unwrap();
+}
+
 #[test]
 fn who_is_never_answered_hears_that_it_may_have_been_taken_on() {
     let at = "/s".to_owned();
