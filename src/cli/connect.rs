@@ -142,10 +142,11 @@ impl Way {
         }
     }
 
-    /// Whether what a host was asked that did not answer may be asked again: of another one, or of
-    /// the same when it is back.
-    fn may_ask_again(&self) -> bool {
-        self.key.is_some()
+    /// Whether what a host was asked that failed so may be asked again: of another one, or, where it
+    /// did not answer, of the same when it is back.
+    fn may_ask_again(&self, failure: &Failure) -> bool {
+        let elsewhere = self.has_others() && failure.may_pass();
+        self.key.is_some() && (elsewhere || is_no_answer(failure))
     }
 
     fn has_others(&self) -> bool {
@@ -154,13 +155,17 @@ impl Way {
 
     /// Whether it was the way to one of several hosts that failed, and not the host that said no.
     fn lost(&self, failure: &Failure) -> bool {
-        let no_answer = matches!(failure, Failure::Broken { .. } | Failure::Timeout { .. });
-        no_answer && self.has_others()
+        is_no_answer(failure) && self.has_others()
     }
 
     fn turn_to_next(&self) {
         self.first.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Whether it was the way to a host that failed, and not the host that said no.
+fn is_no_answer(failure: &Failure) -> bool {
+    matches!(failure, Failure::Broken { .. } | Failure::Timeout { .. })
 }
 
 /// A user and a password for http_basic, ready for the header. Never shown.
@@ -347,7 +352,7 @@ async fn ask_around(
                     }
                 }
             },
-            Err(Miss::Asked(failure)) if way.may_ask_again() && failure.may_pass() => {
+            Err(Miss::Asked(failure)) if way.may_ask_again(&failure) => {
                 way.turn_to_next();
                 unheard.get_or_insert(failure);
             }

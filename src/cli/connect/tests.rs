@@ -230,6 +230,24 @@ fn what_is_carried_out_once_is_asked_again_of_a_daemon_that_was_killed_over_it()
     daemon.join().unwrap();
 }
 
+#[test]
+fn a_daemon_that_says_that_it_stops_is_not_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("a.sock");
+    let way = Way::to(Endpoint::Unix(socket.clone())).once();
+    let there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let stops = std::thread::spawn(move || {
+        let (mut stream, _) = hear(&there);
+        let stopping = r#"{"error":{"kind":"stopping","message":"rackbmcd stops"}}"#;
+        let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length";
+        write!(stream, "{head}: {}\r\n\r\n{stopping}", stopping.len()).unwrap();
+    });
+    let asked = request(&way, Method::POST, "/v1/tasks", None, Duration::ZERO);
+    let failure = smol::block_on(asked).unwrap_err().to_string();
+    assert_eq!(failure, "rackbmcd stops");
+    stops.join().unwrap();
+}
+
 /// Nobody waits for half a minute for what will never be a daemon.
 #[test]
 fn what_is_no_daemon_is_not_asked_again() {
