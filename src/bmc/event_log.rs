@@ -336,14 +336,7 @@ impl Fetch {
             return Fetched::More;
         };
         let record = Record::decode(*record);
-        Fetched::Entry(EventLogEntry {
-            id: record.id,
-            next: self.next,
-            timestamp: record.timestamp(),
-            text: record.words(),
-            sign: translate::sign(&record),
-            by_other: record.is_by_other(),
-        })
+        Fetched::Entry(translate::entry_of(&record, self.next))
     }
 
     /// Fewer bytes at once.

@@ -186,23 +186,23 @@ fn entry(answer: &get_sel_entry::Response) -> Result<EventLogEntry, String> {
     let record = answer
         .record()
         .map_err(|error| format!("its entry cannot be read: {error}"))?;
-    Ok(EventLogEntry {
-        id: record.id,
-        next: answer.next,
-        timestamp: record.timestamp(),
-        text: record.words(),
-        sign: sign(&record),
-        by_other: record.is_by_other(),
-    })
+    Ok(entry_of(&record, answer.next))
 }
 
-/// What an entry of the event log tells of the machine.
-pub(super) fn sign(record: &event::Record) -> Sign {
-    match record.sign() {
-        event::Sign::None => Sign::None,
-        event::Sign::Interrupt => Sign::Interrupt,
-        event::Sign::Crash => Sign::Crash,
-        event::Sign::Restart => Sign::Restart,
+/// What a record of the event log says, and which one follows it.
+pub(super) fn entry_of(record: &event::Record, next: u16) -> EventLogEntry {
+    EventLogEntry {
+        id: record.id,
+        next,
+        timestamp: record.timestamp(),
+        text: record.words(),
+        sign: match record.sign() {
+            event::Sign::None => Sign::None,
+            event::Sign::Interrupt => Sign::Interrupt,
+            event::Sign::Crash => Sign::Crash,
+            event::Sign::Restart => Sign::Restart,
+        },
+        by_other: record.is_by_other(),
     }
 }
 

@@ -153,11 +153,6 @@ impl Way {
         self.endpoints.len() > 1
     }
 
-    /// Whether it was the way to one of several hosts that failed, and not the host that said no.
-    fn lost(&self, failure: &Failure) -> bool {
-        is_no_answer(failure) && self.has_others()
-    }
-
     fn turn_to_next(&self) {
         self.first.fetch_add(1, Ordering::Relaxed);
     }
@@ -357,7 +352,9 @@ async fn ask_around(
                 unheard.get_or_insert(failure);
             }
             // Looking changes nothing, wherever it is done.
-            Err(Miss::Asked(failure)) if method == Method::GET && way.lost(&failure) => {
+            Err(Miss::Asked(failure))
+                if method == Method::GET && way.has_others() && is_no_answer(&failure) =>
+            {
                 way.turn_to_next();
                 last = Some(failure);
             }

@@ -176,13 +176,19 @@ impl Event {
         self.data[0] & 0x0F
     }
 
-    /// What it tells of the machine (table 42-3).
+    /// The sensor type and the offset of table 42-3 of a condition that came. The end of one is no
+    /// news of a crash or a restart, and thresholds know of none.
+    fn came(&self) -> Option<(u8, u8)> {
+        let specific = self.asserted && self.event_type == SENSOR_SPECIFIC;
+        specific.then(|| (self.sensor_type, self.offset()))
+    }
+
+    /// What it tells of the machine.
     pub fn sign(&self) -> Sign {
-        // The end of a condition is no news of a crash, and thresholds know of none.
-        if !self.asserted || self.event_type != SENSOR_SPECIFIC {
+        let Some(came) = self.came() else {
             return Sign::None;
-        }
-        match (self.sensor_type, self.offset()) {
+        };
+        match came {
             // A front panel or software NMI is the interrupt itself, as the BMC writes it down.
             (CRITICAL_INTERRUPT, 0x00 | 0x03) => Sign::Interrupt,
             // Corrected errors and a degraded bus stop nobody.
@@ -204,12 +210,12 @@ impl Event {
     }
 
     /// Whether it names something else than a chassis control that restarts the machine or switches
-    /// it off (table 42-3).
+    /// it off.
     pub fn is_by_other(&self) -> bool {
-        if !self.asserted || self.event_type != SENSOR_SPECIFIC {
+        let Some(came) = self.came() else {
             return false;
-        }
-        match (self.sensor_type, self.offset()) {
+        };
+        match came {
             // The power of the whole machine: a module's or the mains' own.
             (POWER_UNIT, 0x02..=0x04) => true,
             (BUTTON, 0x00 | 0x02) => true,

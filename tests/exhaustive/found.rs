@@ -9,18 +9,22 @@ use rackbmcd::api::ironic::target::PowerTarget;
 use rackbmcd::model::{Control, Operation, TakeOver};
 use rackbmcd::sim::Mishap;
 
+fn plan(operation: Operation, on: bool, turn: Turn) -> Plan {
+    Plan::of(Scene {
+        operation,
+        on,
+        turn,
+    })
+}
+
 /// Tells the scene with each of these faults.
 fn tell(scene: Scene, wanted: impl Fn(Fault) -> bool) {
-    let plan = Plan {
-        scene,
-        faults: Vec::new(),
-    };
-    let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
+    let plan = Plan::of(scene);
+    let length = plan.holds();
     let faults = Fault::placements(length).into_iter();
     let mut told = 0;
     for fault in faults.filter(|fault| wanted(*fault)) {
-        let told_so = plan.with(fault).tell();
-        told_so.unwrap_or_else(|why| panic!("{why}"));
+        plan.with(fault).holds();
         told += 1;
     }
     assert!(told > 0, "there is no such place");
@@ -72,19 +76,12 @@ fn nor_is_one_in_the_last_moment_of_a_timeout() {
 
 #[test]
 fn what_a_task_read_before_a_kill_is_known_after_it_and_put_down_to_nobody_else() {
-    let plan = Plan {
-        scene: Scene {
-            operation: Operation::SoftReboot,
-            on: true,
-            turn: Turn::Used(Control::Suspend),
-        },
-        faults: Vec::new(),
-    };
-    let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
+    let plan = plan(Operation::SoftReboot, true, Turn::Used(Control::Suspend));
+    let length = plan.holds();
     for event in 0..length.events {
         let killed = plan.with(Fault::Act(event, Act::Kill));
         let aborted = killed.with(Fault::Act(event + 4, Act::Use(Control::Abort)));
-        aborted.tell().unwrap_or_else(|why| panic!("{why}"));
+        aborted.holds();
     }
 }
 
@@ -101,20 +98,17 @@ fn nor_does_one_say_that_an_earlier_order_has_had_its_effect() {
         turn: Turn::TooSlow,
     };
     for (scene, wanted) in [(off, Operation::PowerOn), (soft, Operation::PowerOff)] {
-        let plan = Plan {
-            scene,
-            faults: Vec::new(),
-        };
+        let plan = Plan::of(scene);
         for event in [20, 36, 40, 60] {
             for act in [
                 Act::TakeOver(wanted, TakeOver::Running),
                 Act::AbortThen(wanted),
             ] {
                 let taken = plan.with(Fault::Act(event, act));
-                let length = taken.tell().unwrap_or_else(|why| panic!("{why}"));
+                let length = taken.holds();
                 for reading in 1..=length.commands.min(24) {
                     let misread = taken.with(Fault::WrongReading(reading));
-                    misread.tell().unwrap_or_else(|why| panic!("{why}"));
+                    misread.holds();
                 }
             }
         }
@@ -165,11 +159,8 @@ fn an_order_that_was_refused_as_a_copy_may_still_act_by_another_copy_of_it() {
             on: operation != Operation::PowerOn,
             turn: Turn::Plain,
         };
-        let plan = Plan {
-            scene,
-            faults: Vec::new(),
-        };
-        let length = plan.tell().unwrap_or_else(|why| panic!("{why}"));
+        let plan = Plan::of(scene);
+        let length = plan.holds();
         for datagram in 1..=length.datagrams {
             let late = plan.with(Fault::Datagram(datagram, Mishap::Late(secs(12))));
             // A command and its answer are two datagrams: what is refused is that command, or one
@@ -178,7 +169,7 @@ fn an_order_that_was_refused_as_a_copy_may_still_act_by_another_copy_of_it() {
             for command in command..=length.commands.min(command + 2) {
                 for code in [0xC0, 0xC1] {
                     let refused = late.with(Fault::Answered(command, code));
-                    refused.tell().unwrap_or_else(|why| panic!("{why}"));
+                    refused.holds();
                 }
             }
         }
@@ -193,36 +184,26 @@ fn a_node_whose_level_is_too_low_for_the_first_log_ins_of_a_life_is_read_again_w
         on: true,
         turn: Turn::Again,
     };
-    let plan = Plan {
-        scene,
-        faults: Vec::new(),
-    };
+    let plan = Plan::of(scene);
     for event in [5, 6, 7] {
         let lowered = plan.with(Fault::Act(event, Act::Lower));
         for later in 1..=6 {
             let back = lowered.with(Fault::Act(event + later, Act::Use(Control::Rollback)));
-            back.tell().unwrap_or_else(|why| panic!("{why}"));
+            back.holds();
         }
     }
 }
 
 #[test]
 fn who_asks_for_something_else_ends_the_watch_of_an_nmi_also_after_a_pause_of_the_daemon() {
-    let plan = Plan {
-        scene: Scene {
-            operation: Operation::InjectNmi,
-            on: true,
-            turn: Turn::Plain,
-        },
-        faults: Vec::new(),
-    };
+    let plan = plan(Operation::InjectNmi, true, Turn::Plain);
     for event in [14, 20, 26, 40] {
         for catches_up in [true, false] {
             let still = plan.with(Fault::Act(event, Act::StandStill { catches_up }));
             for later in [0, 3] {
                 for operation in [Operation::PowerOn, Operation::PowerOff] {
                     let asked = still.with(Fault::Act(event + later, Act::Ask(operation)));
-                    asked.tell().unwrap_or_else(|why| panic!("{why}"));
+                    asked.holds();
                 }
             }
         }
@@ -238,21 +219,14 @@ fn a_log_in_that_is_refused_after_a_pause_of_the_daemon_is_said_of_the_bmc_and_n
         (Operation::Reboot, true, Turn::Cold),
         (Operation::Reset, false, Turn::TooSlow),
     ] {
-        let plan = Plan {
-            scene: Scene {
-                operation,
-                on,
-                turn,
-            },
-            faults: Vec::new(),
-        };
+        let plan = plan(operation, on, turn);
         for lowered in [0, 4, 5] {
             let lowered = plan.with(Fault::Act(lowered, Act::Lower));
             for event in [0, 5, 7, 11] {
                 for catches_up in [true, false] {
                     let still = Act::StandStill { catches_up };
                     let still = lowered.with(Fault::Act(event, still));
-                    still.tell().unwrap_or_else(|why| panic!("{why}"));
+                    still.holds();
                 }
             }
         }
@@ -267,17 +241,10 @@ fn a_guid_that_goes_back_and_forth_is_ignored_as_the_daemon_says() {
         (Operation::SoftReboot, Turn::Escalates, 0, 45),
         (Operation::SoftReboot, Turn::Used(Control::Suspend), 23, 68),
     ] {
-        let plan = Plan {
-            scene: Scene {
-                operation,
-                on: true,
-                turn,
-            },
-            faults: Vec::new(),
-        };
+        let plan = plan(operation, true, turn);
         let there = plan.with(Fault::Act(first, Act::Swap));
         let again = there.with(Fault::Act(second, Act::Swap));
-        again.tell().unwrap_or_else(|why| panic!("{why}"));
+        again.holds();
     }
 }
 
@@ -288,80 +255,51 @@ fn an_abort_of_a_task_that_the_disk_refuses_finds_nothing() {
         (Operation::SoftReboot, true),
         (Operation::SoftReboot, false),
     ] {
-        let plan = Plan {
-            scene: Scene {
-                operation,
-                on,
-                turn: Turn::Plain,
-            },
-            faults: Vec::new(),
-        };
+        let plan = plan(operation, on, Turn::Plain);
         let refused = plan.with(Fault::Refused(1));
         for word in [
             PowerTarget::AbortSoftPowerOff,
             PowerTarget::AbortSoftRebooting,
         ] {
             let aborted = refused.with(Fault::Act(0, Act::Word(word)));
-            aborted.tell().unwrap_or_else(|why| panic!("{why}"));
+            aborted.holds();
         }
     }
 }
 
 #[test]
 fn an_error_is_overwritten_soon_where_the_reading_that_was_to_do_it_found_no_room() {
-    let plan = Plan {
-        scene: Scene {
-            operation: Operation::SoftReboot,
-            on: false,
-            turn: Turn::Crowded,
-        },
-        faults: Vec::new(),
-    };
+    let plan = plan(Operation::SoftReboot, false, Turn::Crowded);
     let lowered = plan.with(Fault::Act(7, Act::Lower));
     for event in [39, 40, 41] {
         for catches_up in [true, false] {
             let still = lowered.with(Fault::Act(event, Act::StandStill { catches_up }));
-            still.tell().unwrap_or_else(|why| panic!("{why}"));
+            still.holds();
         }
     }
 }
 
 #[test]
 fn an_order_that_left_after_a_log_in_is_as_young_as_its_datagram() {
-    let plan = Plan {
-        scene: Scene {
-            operation: Operation::Cycle,
-            on: true,
-            turn: Turn::Crowded,
-        },
-        faults: Vec::new(),
-    };
+    let plan = plan(Operation::Cycle, true, Turn::Crowded);
     for lowered in [9, 11, 13] {
         let lowered = plan.with(Fault::Act(lowered, Act::Lower));
-        let length = lowered.tell().unwrap_or_else(|why| panic!("{why}"));
+        let length = lowered.holds();
         for event in length.events.saturating_sub(60)..=length.events {
             let act = Act::TakeOver(Operation::PowerOn, TakeOver::Running);
-            let told = lowered.with(Fault::Act(event, act)).tell();
-            told.unwrap_or_else(|why| panic!("{why}"));
+            lowered.with(Fault::Act(event, act)).holds();
         }
     }
 }
 
 #[test]
 fn what_others_saw_of_an_order_before_its_task_ended_is_known_when_the_rest_of_it_comes() {
-    let plan = Plan {
-        scene: Scene {
-            operation: Operation::Cycle,
-            on: true,
-            turn: Turn::TooSlow,
-        },
-        faults: Vec::new(),
-    };
+    let plan = plan(Operation::Cycle, true, Turn::TooSlow);
     let swapped = plan.with(Fault::Act(92, Act::Swap));
-    let length = swapped.tell().unwrap_or_else(|why| panic!("{why}"));
+    let length = swapped.holds();
     for event in 100..=length.events {
         let aborted = swapped.with(Fault::Act(event, Act::Use(Control::Abort)));
-        aborted.tell().unwrap_or_else(|why| panic!("{why}"));
+        aborted.holds();
     }
 }
 
@@ -372,59 +310,38 @@ fn the_look_after_a_standstill_takes_the_log_ins_that_another_bmc_costs() {
         (Operation::Cycle, Turn::Used(Control::Suspend), 368),
     ];
     for (operation, turn, event) in scenes {
-        let plan = Plan {
-            scene: Scene {
-                operation,
-                on: true,
-                turn,
-            },
-            faults: Vec::new(),
-        };
+        let plan = plan(operation, true, turn);
         let still = Act::StandStill { catches_up: false };
         let still = plan.with(Fault::Act(event, still));
         for later in 8..20 {
             let swapped = still.with(Fault::Act(event + later, Act::Swap));
-            swapped.tell().unwrap_or_else(|why| panic!("{why}"));
+            swapped.holds();
         }
     }
 }
 
 #[test]
 fn an_nmi_whose_machine_is_not_read_after_a_standstill_because_its_bmc_refuses_ends_all_the_same() {
-    let plan = Plan {
-        scene: Scene {
-            operation: Operation::InjectNmi,
-            on: true,
-            turn: Turn::Crowded,
-        },
-        faults: Vec::new(),
-    };
+    let plan = plan(Operation::InjectNmi, true, Turn::Crowded);
     let still = Act::StandStill { catches_up: false };
     let still = plan.with(Fault::Act(165, still));
     for command in 60..70 {
         for code in [0xC0, 0xC1] {
             let refused = still.with(Fault::Answered(command, code));
-            refused.tell().unwrap_or_else(|why| panic!("{why}"));
+            refused.holds();
         }
     }
 }
 
 #[test]
 fn what_ran_of_a_minimum_off_time_before_a_standstill_counts() {
-    let plan = Plan {
-        scene: Scene {
-            operation: Operation::Reboot,
-            on: true,
-            turn: Turn::TooSlow,
-        },
-        faults: Vec::new(),
-    };
+    let plan = plan(Operation::Reboot, true, Turn::TooSlow);
     let still = Act::StandStill { catches_up: false };
     for suspended in 26..30 {
         let suspended = plan.with(Fault::Act(suspended, Act::Use(Control::Suspend)));
         for event in 40..60 {
             let still = suspended.with(Fault::Act(event, still));
-            still.tell().unwrap_or_else(|why| panic!("{why}"));
+            still.holds();
         }
     }
 }

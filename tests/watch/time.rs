@@ -23,8 +23,8 @@ impl Watch {
             unknown += refused + SIGN_OF_LIFE * signs;
         }
         // After each of them the machine is read first, however long that takes: its session may be
-        // gone, a second one may be needed for the level or because another BMC answers, and one whose last answer came 12 s late
-        // is given up after three times that.
+        // gone, a second one may be needed for the level or because another BMC answers, and one
+        // whose last answer came 12 s late is given up after three times that.
         let look = match (self.held_back, self.logs_in_anew) {
             (true, _) => secs(40),
             (false, true) => secs(8),

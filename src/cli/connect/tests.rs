@@ -125,10 +125,7 @@ fn host(socket: PathBuf, bodies: Vec<&'static str>) -> std::thread::JoinHandle<(
         for body in bodies {
             let (mut stream, _) = there.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]).unwrap();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-            stream
-                .write_all(format!("{head}{body}").as_bytes())
-                .unwrap();
+            answer(&mut stream, "200 OK", body);
         }
     })
 }
@@ -178,6 +175,23 @@ fn hear(host: &std::os::unix::net::UnixListener) -> (std::os::unix::net::UnixStr
     (stream, key[..36].to_owned())
 }
 
+/// A daemon's socket, and the way to it for a request that is carried out once.
+fn listening() -> (tempfile::TempDir, std::os::unix::net::UnixListener, Way) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("a.sock");
+    let there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    (folder, there, Way::to(Endpoint::Unix(socket)).once())
+}
+
+fn answer(stream: &mut std::os::unix::net::UnixStream, status: &str, body: &str) {
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+}
+
 #[test]
 fn what_is_carried_out_once_is_asked_again_of_the_host_that_has_the_rack_next() {
     let folder = tempfile::tempdir().unwrap();
@@ -190,14 +204,9 @@ fn what_is_carried_out_once_is_asked_again_of_the_host_that_has_the_rack_next() 
         drop(dies);
         let (mut stream, second) = hear(&next);
         let moved = r#"{"error":{"kind":"moved","message":"no host owns the rack"}}"#;
-        let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length";
-        write!(stream, "{head}: {}\r\n\r\n{moved}", moved.len()).unwrap();
+        answer(&mut stream, "503 Service Unavailable", moved);
         let (mut stream, third) = hear(&next);
-        write!(
-            stream,
-            "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{{}}"
-        )
-        .unwrap();
+        answer(&mut stream, "202 Accepted", "{}");
         assert_eq!((&first, &first), (&second, &third));
     });
     let once = way.once();
@@ -220,8 +229,7 @@ fn what_is_carried_out_once_is_asked_again_of_a_daemon_that_was_killed_over_it()
         // So that it is missed once.
         std::thread::sleep(ASK_AGAIN);
         let (mut stream, back) = hear(&listen(&socket));
-        let head = "HTTP/1.1 202 Accepted\r\ncontent-length";
-        write!(stream, "{head}: 2\r\n\r\n{{}}").unwrap();
+        answer(&mut stream, "202 Accepted", "{}");
         assert_eq!(killed, back);
     });
     let once = way.once();
@@ -232,15 +240,11 @@ fn what_is_carried_out_once_is_asked_again_of_a_daemon_that_was_killed_over_it()
 
 #[test]
 fn a_daemon_that_says_that_it_stops_is_not_asked_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("a.sock");
-    let way = Way::to(Endpoint::Unix(socket.clone())).once();
-    let there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let (_folder, there, way) = listening();
     let stops = std::thread::spawn(move || {
         let (mut stream, _) = hear(&there);
         let stopping = r#"{"error":{"kind":"stopping","message":"rackbmcd stops"}}"#;
-        let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length";
-        write!(stream, "{head}: {}\r\n\r\n{stopping}", stopping.len()).unwrap();
+        answer(&mut stream, "503 Service Unavailable", stopping);
     });
     let asked = request(&way, Method::POST, "/v1/tasks", None, Duration::ZERO);
     let failure = smol::block_on(asked).unwrap_err().to_string();
@@ -251,10 +255,7 @@ fn a_daemon_that_says_that_it_stops_is_not_asked_again() {
 /// Nobody waits for half a minute for what will never be a daemon.
 #[test]
 fn what_is_no_daemon_is_not_asked_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("a.sock");
-    let way = Way::to(Endpoint::Unix(socket.clone())).once();
-    let there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let (_folder, there, way) = listening();
     let other = std::thread::spawn(move || {
         let (mut stream, _) = hear(&there);
         // The beginning of an alert of TLS 1.2 (RFC 5246, section 6.2.1).

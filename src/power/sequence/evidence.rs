@@ -65,8 +65,10 @@ impl Evidence<'_> {
                 {
                     self.restarts(Restart::Cause, &change, knowledge);
                     self.notes.cause = Some(*now);
-                    let words = || "something else restarted the machine".to_owned();
-                    self.other = now.is_by_other().then(words).map(Other::Acted);
+                    if now.is_by_other() {
+                        let words = "something else restarted the machine";
+                        self.other = Some(Other::Acted(words.to_owned()));
+                    }
                 }
                 self.after_cause()
             }
@@ -135,14 +137,13 @@ impl Evidence<'_> {
 
     fn take_entry(&mut self, entry: &EventLogEntry, knowledge: &Knowledge) {
         let text = format!("event log: {}", entry.text);
-        let other = match (entry.by_other, entry.sign) {
+        self.other = match (entry.by_other, entry.sign) {
             (true, _) => Some(Other::Acted(format!(
                 "something else acted on the machine ({text})"
             ))),
             (false, Sign::Crash) => Some(Other::Crashed(format!("the machine crashed ({text})"))),
             (false, _) => None,
         };
-        self.other = other;
         match entry.sign {
             // A watchdog need not have bitten for an interrupt.
             Sign::Crash if entry.by_other => self.restarts(Restart::Entry, &text, knowledge),

@@ -237,14 +237,13 @@ impl Observing {
         let age = knowledge.clock.age();
         let before = knowledge.power;
         let earlier = knowledge.against(Power::On).count();
-        let mut back = false;
+        let mut rest_first = false;
         match knowledge.take_reading(report) {
             Finding::Read(Power::On) => {
-                back = self.on_since.is_none();
+                rest_first = self.on_since.is_none() && self.may_be_told_of_others();
                 let since = self.on_since.unwrap_or(age);
                 let held = age.since(since) >= self.steady(knowledge);
-                let told = !back || !self.may_be_told_of_others();
-                if held && told && self.fate.is_arrived() && self.is_done(knowledge) {
+                if held && !rest_first && self.fate.is_arrived() && self.is_done(knowledge) {
                     return ControlFlow::Break(self.done(knowledge));
                 }
                 self.on_since = Some(since);
@@ -264,8 +263,7 @@ impl Observing {
         }
         // A cycle may be over in a second: questions beside the power would look away from it.
         let in_turn = !self.is_watchful(knowledge) || self.looks.is_multiple_of(REST_EACH);
-        let unsure = back && self.may_be_told_of_others();
-        let rest = unsure || in_turn && !is_early(knowledge);
+        let rest = rest_first || in_turn && !is_early(knowledge);
         ControlFlow::Continue(self.evidence().after_power().filter(|_| rest))
     }
 
