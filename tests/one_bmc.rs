@@ -3,7 +3,7 @@
 //! without keys.
 
 use rackbmcd::bmc::vocabulary::{Order, OrderId, Report, Route};
-use rackbmcd::bmc::{Bmc, PresenceAnswer, Purpose, Settings};
+use rackbmcd::bmc::{Bmc, Care, PresenceAnswer, Purpose, Settings};
 use rackbmcd::entropy::Seeded;
 use rackbmcd::ipmi::message::{self, Checksums};
 use rackbmcd::ipmi::rmcp::{self, Asf, Class};
@@ -43,6 +43,20 @@ struct Room {
     resolves: bool,
 }
 
+fn settings(host: &str, quirks: Quirks) -> Settings {
+    let login = session::Settings {
+        suites: vec![SuiteId(2)],
+        quirks,
+        ..session::Settings::new("admin", Password::new(*b"secret").expect("short"))
+    };
+    Settings {
+        host: host.into(),
+        port: 623,
+        login: Arc::new(login),
+        care: Arc::default(),
+    }
+}
+
 impl Room {
     fn new() -> Self {
         Self::at(ADDRESS, Quirks::NONE)
@@ -54,17 +68,7 @@ impl Room {
             suites: vec![2],
             ..BmcSettings::default()
         };
-        let login = session::Settings {
-            suites: vec![SuiteId(2)],
-            quirks,
-            ..session::Settings::new("admin", Password::new(*b"secret").expect("short"))
-        };
-        let settings = Settings {
-            host: host.into(),
-            port: 623,
-            login: Arc::new(login),
-            care: Arc::default(),
-        };
+        let settings = settings(host, quirks);
         let now = Instant::after_start(secs(1000));
         Self {
             bmc: Bmc::new(settings, Arc::default(), now),
@@ -286,6 +290,56 @@ fn an_unused_session_is_kept_alive_each_25_seconds_give_or_take_five_while_an_op
     assert_eq!(room.far.counters().sessions_opened, 1);
 }
 
+/// A room whose sessions are kept for so long after their last use.
+fn keeping(idle_close: Duration) -> Room {
+    let mut room = Room::new();
+    let mut settings = settings(ADDRESS, Quirks::NONE);
+    settings.care = Arc::new(Care {
+        idle_close,
+        ..Care::default()
+    });
+    room.bmc = Bmc::new(settings, Arc::default(), room.now);
+    room
+}
+
+#[test]
+fn a_session_that_is_kept_for_longer_than_bmcs_keep_it_is_there_for_the_next_reading() {
+    let mut room = keeping(secs(3600));
+    // As the regular reading does by default, and the minute after which BMCs forget a session.
+    for _ in 0..20 {
+        let reading = room.submit(Order::ReadPower, Purpose::PowerState);
+        room.run_for(secs(60) + Duration::from_millis(500));
+        let said = room.reports_of(reading);
+        assert!(matches!(said[..], [Report::Accepted(_)]), "{said:?}");
+    }
+    let counters = room.far.counters();
+    assert_eq!(counters.sessions_opened, 1, "{counters:?}");
+    // Once between two readings, after the questions of the first session.
+    let asked = room.requests(GET_DEVICE_ID).len();
+    assert!((19..=22).contains(&asked), "{asked}");
+}
+
+#[test]
+fn what_keeps_a_session_is_no_use_of_it_and_it_is_closed_in_its_time() {
+    let mut room = keeping(secs(300));
+    room.submit(Order::ReadPower, Purpose::PowerState);
+    room.run_for(secs(299));
+    assert_eq!(room.far.open_sessions(), 1);
+    let asked = room.requests(GET_DEVICE_ID);
+    assert!((5..=7).contains(&asked.len()), "{asked:?}");
+    room.run_for(secs(5));
+    assert_eq!(room.far.open_sessions(), 0);
+    assert!(room.bmc.is_quiet());
+    // One that is closed sooner than a BMC forgets it needs nothing.
+    let mut room = keeping(secs(45));
+    room.submit(Order::ReadPower, Purpose::PowerState);
+    room.run_for(secs(44));
+    let kept = room.requests(GET_DEVICE_ID).len();
+    room.run_for(secs(100));
+    assert_eq!((room.requests(GET_DEVICE_ID).len(), kept), (1, 1));
+    assert_eq!(room.far.open_sessions(), 0);
+}
+
 #[test]
 fn a_reading_waits_for_room_beside_two_sessions_of_ours_and_hears_why() {
     let mut room = Room::new();
@@ -341,7 +395,7 @@ fn a_late_answer_to_a_soft_off_counts_and_a_late_refusal_is_noted_only() {
             false => assert!(matches!(later, [Report::Accepted(_)]), "{later:?}"),
             true => assert!(later.is_empty(), "{later:?}"),
         }
-        let noted = |(_, text): &(Instant, String)| text.contains("answered late");
+        let noted = |(_, text): (Instant, &str)| text.contains("answered late");
         assert!(room.bmc.failures().any(noted), "refused: {refused}");
         assert_eq!(room.requests(CHASSIS_CONTROL).len(), 1);
     }

@@ -77,7 +77,10 @@ impl Bmc {
             self.inquiry_answered(completion, data, now);
             return;
         }
-        self.used_at = now;
+        // What keeps a session is no use of it.
+        if self.wanted || !self.keeps_alive(id) {
+            self.used_at = now;
+        }
         if self.asks_identity(id) {
             self.identity_answered(completion, data, now);
         } else if self.asks_level(id) {

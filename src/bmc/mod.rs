@@ -137,7 +137,7 @@ pub struct Bmc {
     /// Until when silence is expected.
     grace_until: Instant,
     knowledge: Arc<Knowledge>,
-    failures: Fifo<(Instant, String)>,
+    failures: Fifo<(Instant, Box<str>)>,
     /// Why nothing is asked of it any more, where that is so.
     quits: Option<&'static str>,
 }
@@ -426,7 +426,7 @@ impl Bmc {
 
     /// When [`Bmc::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let upkeep = (self.is_open() && self.is_idle()).then(|| self.used_at + self.upkeep_after());
+        let upkeep = (self.is_open() && self.is_idle()).then(|| self.upkeep_at());
         let curious = [self.inquiry_due(), self.presence_due(), self.log_in_at];
         [self.session.poll_timeout(), self.next_turn(), upkeep]
             .into_iter()
@@ -493,8 +493,8 @@ impl Bmc {
     }
 
     /// The last failures, newest first.
-    pub fn failures(&self) -> impl Iterator<Item = &(Instant, String)> {
-        self.failures.iter().rev()
+    pub fn failures(&self) -> impl Iterator<Item = (Instant, &str)> {
+        self.failures.iter().rev().map(|(at, text)| (*at, &**text))
     }
 
     /// How often it is asked, and why, for explanations.
@@ -633,7 +633,7 @@ impl Bmc {
         }
         // People read this later, when nothing is being tried any more.
         self.failures
-            .push_back((now, vocabulary::lasting(&text).to_owned()));
+            .push_back((now, vocabulary::lasting(&text).into()));
     }
 }
 

@@ -102,6 +102,11 @@ impl Pace {
         pace
     }
 
+    /// When the last command left or was answered.
+    pub(super) fn spoken_at(&self) -> Option<Instant> {
+        self.spoken_at
+    }
+
     /// What was learned.
     pub(super) fn lowered(&self) -> Option<Lowered> {
         self.lowered

@@ -26,7 +26,7 @@ pub struct Care {
     /// Commands that may leave at once after a rest; at least 1.
     pub burst: u32,
     /// Unused time, while an operation runs, after which the session is kept alive by a harmless
-    /// reading.
+    /// reading. While none runs and the session is kept for longer, twice that.
     pub keepalive: Duration,
     /// Unused time after which the session is closed when no operation runs.
     pub idle_close: Duration,

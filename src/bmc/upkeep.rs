@@ -70,30 +70,52 @@ impl Bmc {
         self.current.is_none() && self.is_closed()
     }
 
-    pub(super) fn upkeep_after(&self) -> Duration {
+    /// When the session that nobody uses is kept alive or closed.
+    pub(super) fn upkeep_at(&self) -> Instant {
         match (self.quits.is_some(), self.wanted) {
-            (true, _) => Duration::ZERO,
-            (false, true) => self.keepalive_after,
-            (false, false) => self.settings.care.idle_close,
+            (true, _) => self.used_at,
+            (false, true) => self.used_at + self.keepalive_after,
+            (false, false) => self
+                .close_at()
+                .min(self.said_at() + self.kept_for_certain()),
         }
     }
 
-    /// Keeps an unused session alive while it is wanted, and closes it when it is not.
+    /// When a session that nobody wants is closed.
+    fn close_at(&self) -> Instant {
+        self.used_at + self.settings.care.idle_close
+    }
+
+    /// When something was said in the session last, be it only to keep it.
+    fn said_at(&self) -> Instant {
+        self.used_at
+            .max(self.pace.spoken_at().unwrap_or(self.used_at))
+    }
+
+    /// How long a BMC surely keeps a session that is unused (60 s, IPMI v2.0 rev 1.1 §6.12.15). Half
+    /// as often as while a task runs: nothing but a log-in is lost where it is wrong.
+    fn kept_for_certain(&self) -> Duration {
+        self.settings.care.keepalive * 2
+    }
+
+    /// Keeps an unused session alive while it is wanted or its time has not come, and closes it then.
     pub(super) fn upkeep(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        if !self.is_open() || !self.is_idle() || now < self.used_at + self.upkeep_after() {
+        if !self.is_open() || !self.is_idle() || now < self.upkeep_at() {
             return;
         }
         self.cancel_inquiry();
-        if self.quits.is_some() || !self.wanted {
+        if self.quits.is_some() || !self.wanted && now >= self.close_at() {
             self.session.close(now, entropy);
-        } else {
-            self.used_at = now;
-            self.keepalive_after = jittered(self.settings.care.keepalive, entropy);
-            // The pace is not asked: the BMC drops a session that is unused too long.
-            self.pace.take(Turn::Acting, now);
-            let request = self.session.request(translate::keepalive(), now);
-            self.keepalive = Some((request, now));
+            return;
         }
+        if self.wanted {
+            self.used_at = now;
+        }
+        self.keepalive_after = jittered(self.settings.care.keepalive, entropy);
+        // The pace is not asked: the BMC drops a session that is unused too long.
+        self.pace.take(Turn::Acting, now);
+        let request = self.session.request(translate::keepalive(), now);
+        self.keepalive = Some((request, now));
     }
 
     /// Opens the session, when the pace of log-ins allows it.

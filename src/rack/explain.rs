@@ -21,8 +21,8 @@ impl Snapshot<'_> {
         facts.extend(health(node, now));
         facts.extend(self.task_in_words(node));
         let failures = node.bmc.failures().map(|(at, text)| Failure {
-            at: before(wall, now - *at),
-            text: text.clone(),
+            at: before(wall, now - at),
+            text: text.to_owned(),
         });
         Explanation {
             node: self.view_of_node(node),

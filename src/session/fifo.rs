@@ -17,7 +17,7 @@ impl<T> Fifo<T> {
     }
 
     pub(crate) fn push_back(&mut self, item: T) {
-        self.0.get_or_insert_default().push_back(item);
+        self.begun().push_back(item);
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<T> {
@@ -26,7 +26,13 @@ impl<T> Fifo<T> {
 
     /// Puts it behind so many others.
     pub(crate) fn insert(&mut self, index: usize, item: T) {
-        self.0.get_or_insert_default().insert(index, item);
+        self.begun().insert(index, item);
+    }
+
+    /// With room for one: most never have more, and the standard library would begin with four.
+    fn begun(&mut self) -> &mut VecDeque<T> {
+        let begin = || Box::new(VecDeque::with_capacity(1));
+        self.0.get_or_insert_with(begin)
     }
 
     pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
