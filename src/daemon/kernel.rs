@@ -1,13 +1,15 @@
 //! What the kernel and the C library give only to `unsafe` callers: a descriptor that was passed to
 //! this process by its number, the groups of a Unix socket's peer, for which nix has no wrapper,
-//! and two calls of the allocator. Nothing else is in here.
+//! three calls of the allocator, and one about the pages of the program. Nothing else is in here.
 #![allow(
     unsafe_code,
     reason = "no safe wrapper exists for these; each says why it holds"
 )]
 
 use nix::libc;
+use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Takes a descriptor over that systemd passed.
@@ -63,6 +65,48 @@ pub(super) fn give_back_memory() {
     let _ = unsafe { libc::malloc_trim(0) };
 }
 
+/// Lets the kernel forget which pages of the program this process has used: those that are needed
+/// come back at their next use, out of the kernel's cache.
+///
+/// It is 3 MB that only the start had needed (the configuration, the command line, the journal's
+/// repair), and takes less than a millisecond.
+pub(super) fn give_back_program() {
+    let Ok(maps) = fs::read_to_string("/proc/self/smaps") else {
+        return;
+    };
+    for pages in untouched_program(&maps) {
+        let begin = std::ptr::with_exposed_provenance_mut(pages.start);
+        // SAFETY: these are pages of the program's file that cannot be written, and the kernel says
+        // that none of them differs from the file: what is read there again is the same. They stay
+        // mapped for as long as this process lives, and nobody but the loader, before `main`,
+        // writes there (a debugger's breakpoint makes the kernel say otherwise).
+        let _ = unsafe { libc::madvise(begin, pages.len(), libc::MADV_DONTNEED) };
+    }
+}
+
+/// What of the program is mapped to be read or run and is as the file has it, by /proc/self/smaps
+/// (proc_pid_smaps(5)). The program is the first file there.
+fn untouched_program(maps: &str) -> Vec<Range<usize>> {
+    let mut program = None;
+    let mut pages = None;
+    let mut found = Vec::new();
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let first = fields.next().unwrap_or_default();
+        if let Some((begin, end)) = first.split_once('-') {
+            let rights = fields.next().unwrap_or_default();
+            let name = fields.nth(3);
+            program = program.or(name);
+            let address = |text| usize::from_str_radix(text, 16).ok();
+            pages = address(begin).zip(address(end));
+            pages = pages.filter(|_| matches!(rights, "r--p" | "r-xp") && name == program);
+        } else if first == "Anonymous:" && fields.next() == Some("0") {
+            found.extend(pages.take().map(|(begin, end)| begin..end));
+        }
+    }
+    found
+}
+
 /// The supplementary groups that the peer had when it connected (SO_PEERGROUPS, socket(7)).
 ///
 /// # Errors
@@ -101,6 +145,47 @@ pub(super) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn what_the_loader_has_written_and_what_is_no_part_of_the_program_stays() {
+        let maps = "\
+5591cfe18000-5591cfe1a000 r--p 00000000 fe:00 247282                     /usr/bin/rackbmcd
+Rss:                   8 kB
+Anonymous:             0 kB
+5591cfe1a000-5591cfe20000 r-xp 00002000 fe:00 247282                     /usr/bin/rackbmcd
+Anonymous:             0 kB
+5591cfe20000-5591cfe23000 r-xp 00008000 fe:00 247282                     /usr/bin/rackbmcd
+Anonymous:             4 kB
+5591cfe23000-5591cfe24000 r--p 0000a000 fe:00 247282                     /usr/bin/rackbmcd
+Anonymous:             4 kB
+5591cfe24000-5591cfe25000 rw-p 0000b000 fe:00 247282                     /usr/bin/rackbmcd
+Anonymous:             0 kB
+5591d3efb000-5591d3f1c000 rw-p 00000000 00:00 0                          [heap]
+Anonymous:             0 kB
+7f18a7e62000-7f18a7eb9000 r-xp 00000000 fe:00 316534                     /usr/lib/libc.so.6
+Anonymous:             0 kB
+7f18a7f00000-7f18a7f01000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+";
+        let found = untouched_program(maps);
+        let expected = [
+            0x5591_cfe1_8000..0x5591_cfe1_a000,
+            0x5591_cfe1_a000..0x5591_cfe2_0000,
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(untouched_program(""), []);
+    }
+
+    #[test]
+    fn the_program_runs_on_after_its_pages_were_given_back() {
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let text = untouched_program(&maps);
+        let here = give_back_program as *const () as usize;
+        assert!(text.iter().any(|pages| pages.contains(&here)));
+        let words = std::hint::black_box("as before").to_owned();
+        give_back_program();
+        assert_eq!(std::hint::black_box("as before"), words);
+    }
 
     #[test]
     fn the_groups_of_a_peer_are_those_of_its_process() {

@@ -530,8 +530,11 @@ impl Shell {
         if looks {
             self.size_look_at = now + GIVE_BACK_LARGE;
         }
-        if self.give_back_at <= now || (looks && host::resident() > LARGE) {
+        if self.give_back_at <= now {
             self.give_back_at = now + GIVE_BACK;
+            kernel::give_back_memory();
+            kernel::give_back_program();
+        } else if looks && host::resident() > LARGE {
             kernel::give_back_memory();
         }
         let wall = self.clock.wall();
