@@ -65,22 +65,30 @@ pub(super) fn give_back_memory() {
     let _ = unsafe { libc::malloc_trim(0) };
 }
 
-/// Lets the kernel forget which pages of the program this process has used: those that are needed
-/// come back at their next use, out of the kernel's cache.
-///
-/// It is 3 MB that only the start had needed (the configuration, the command line, the journal's
-/// repair), and takes less than a millisecond.
-pub(super) fn give_back_program() {
-    let Ok(maps) = fs::read_to_string("/proc/self/smaps") else {
-        return;
-    };
-    for pages in untouched_program(&maps) {
-        let begin = std::ptr::with_exposed_provenance_mut(pages.start);
-        // SAFETY: these are pages of the program's file that cannot be written, and the kernel says
-        // that none of them differs from the file: what is read there again is the same. They stay
-        // mapped for as long as this process lives, and nobody but the loader, before `main`,
-        // writes there (a debugger's breakpoint makes the kernel say otherwise).
-        let _ = unsafe { libc::madvise(begin, pages.len(), libc::MADV_DONTNEED) };
+/// The pages of the program's file that are mapped to be read or run.
+pub(super) struct Program(Vec<Range<usize>>);
+
+impl Program {
+    /// Those of this process. Takes a millisecond for each few MB that the process has.
+    pub(super) fn mapped() -> Self {
+        let maps = fs::read_to_string("/proc/self/smaps");
+        Self(maps.map_or_else(|_| Vec::new(), |maps| untouched_program(&maps)))
+    }
+
+    /// Lets the kernel forget which of them this process has used: those that are needed come back
+    /// at their next use, out of the kernel's cache.
+    ///
+    /// It is 3 MB that only the start had needed (the configuration, the command line, the journal's
+    /// repair).
+    pub(super) fn give_back(&self) {
+        for pages in &self.0 {
+            let begin = std::ptr::with_exposed_provenance_mut(pages.start);
+            // SAFETY: these are pages of the program's file that cannot be written, and none of
+            // them differed from the file when the kernel was asked: what is read there again is
+            // the same. They stay mapped for as long as this process lives, and nobody but the
+            // loader, before `main`, writes there.
+            let _ = unsafe { libc::madvise(begin, pages.len(), libc::MADV_DONTNEED) };
+        }
     }
 }
 
@@ -178,12 +186,11 @@ Anonymous:             0 kB
 
     #[test]
     fn the_program_runs_on_after_its_pages_were_given_back() {
-        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
-        let text = untouched_program(&maps);
-        let here = give_back_program as *const () as usize;
-        assert!(text.iter().any(|pages| pages.contains(&here)));
+        let program = Program::mapped();
+        let here = Program::mapped as *const () as usize;
+        assert!(program.0.iter().any(|pages| pages.contains(&here)));
         let words = std::hint::black_box("as before").to_owned();
-        give_back_program();
+        program.give_back();
         assert_eq!(std::hint::black_box("as before"), words);
     }
 

@@ -91,7 +91,7 @@ impl<'a> Journal<'a> {
         let Ok(value) = stored::with_refused_log_ins(&value, refused) else {
             return Ok(());
         };
-        let (table, value) = (Table::Nodes, value.into());
+        let (table, value) = (Table::Nodes, value);
         store.commit(&[Write::Put { table, key, value }])
     }
 }

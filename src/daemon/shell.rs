@@ -135,6 +135,10 @@ struct Shell {
     housekeeping_at: Instant,
     /// When free memory is given back to the system.
     give_back_at: Instant,
+    /// Whether that comes soon after much was written, so that there is more to give back a moment
+    /// later.
+    gives_back_soon: bool,
+    program: kernel::Program,
     /// When it is looked how large the daemon is.
     size_look_at: Instant,
     status: String,
@@ -440,6 +444,7 @@ impl Shell {
         if batches.iter().any(|(_, writes)| writes.len() > BURST) {
             // What they take is free once they are on the disk.
             self.give_back_at = self.give_back_at.min(self.awake_at + SOON);
+            self.gives_back_soon = true;
         }
         let mut recorded = None;
         if let Some((id, noted)) = self.accepting.take() {
@@ -531,9 +536,10 @@ impl Shell {
             self.size_look_at = now + GIVE_BACK_LARGE;
         }
         if self.give_back_at <= now {
-            self.give_back_at = now + GIVE_BACK;
+            let soon = std::mem::take(&mut self.gives_back_soon);
+            self.give_back_at = now + if soon { KNOWN_BY } else { GIVE_BACK };
             kernel::give_back_memory();
-            kernel::give_back_program();
+            self.program.give_back();
         } else if looks && host::resident() > LARGE {
             kernel::give_back_memory();
         }
@@ -648,6 +654,8 @@ const ASKED_TOGETHER: usize = 32;
 const BURST: usize = 1000;
 /// When free memory is given back after them.
 const SOON: Duration = Duration::from_millis(500);
+/// By then most racks are known, and what their log-ins took is free.
+const KNOWN_BY: Duration = Duration::from_secs(5);
 /// How often free memory is given back otherwise.
 const GIVE_BACK: Duration = Duration::from_secs(60);
 /// How often while the daemon is large: what is free in its heap counts against what it may have.

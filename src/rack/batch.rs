@@ -17,6 +17,7 @@ use crate::model::{
 };
 use crate::time::{Instant, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -158,7 +159,7 @@ impl Batch {
     }
 
     /// What the journal keeps of it.
-    pub(super) fn record(&self) -> Vec<u8> {
+    pub(super) fn record(&self) -> Arc<[u8]> {
         stored::batch(&self.record)
     }
 

@@ -10,6 +10,7 @@
 use super::record::{Table, Write};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Counts what was put down and what is durable, and keeps what waits in between.
@@ -70,15 +71,15 @@ impl<P> Journal<P> {
     }
 
     /// Remembers `value` under `key`. Within one ticket the last value wins.
-    pub(super) fn put(&mut self, table: Table, key: String, value: Vec<u8>) {
+    pub(super) fn put(&mut self, table: Table, key: String, value: impl Into<Arc<[u8]>>) {
         let value = value.into();
         self.write(Write::Put { table, key, value });
     }
 
     /// The value that was put down under `key` is this one; nothing, where it was deleted again.
-    pub(super) fn fill(&mut self, table: Table, key: String, filling: Vec<u8>) {
+    pub(super) fn fill(&mut self, table: Table, key: String, filling: Arc<[u8]>) {
         if let Some(Write::Put { value, .. }) = self.gathered.get_mut(&(table, key)) {
-            *value = filling.into();
+            *value = filling;
         }
     }
 

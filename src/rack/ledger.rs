@@ -353,7 +353,7 @@ impl Ledger {
     /// A record of the task goes to the journal with all that has gathered there, and is made when
     /// that is given to the shell: a task may come on several times before.
     pub(super) fn promise(&mut self, task: TaskId) {
-        self.journal.put(Table::Tasks, task.to_string(), Vec::new());
+        self.journal.put(Table::Tasks, task.to_string(), []);
         self.promised.insert(task);
     }
 

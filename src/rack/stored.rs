@@ -115,29 +115,29 @@ pub fn refused_log_ins(value: &[u8]) -> Result<Option<RefusedLogIns>, String> {
 pub fn with_refused_log_ins(
     value: &[u8],
     refused: Option<RefusedLogIns>,
-) -> Result<Vec<u8>, String> {
+) -> Result<Arc<[u8]>, String> {
     let mut memory = super::node::Memory::from(from_json::<node::Node>(value)?);
     Arc::make_mut(&mut memory.knowledge).log_ins = refused;
     Ok(node(&memory))
 }
 
 /// The value of a task's entry.
-pub(super) fn task(record: TaskRecord) -> Vec<u8> {
+pub(super) fn task(record: TaskRecord) -> Arc<[u8]> {
     to_json(&task::Task::from(record))
 }
 
 /// The value of a batch's entry.
-pub(super) fn batch(record: &super::batch::BatchRecord) -> Vec<u8> {
+pub(super) fn batch(record: &super::batch::BatchRecord) -> Arc<[u8]> {
     to_json(&batch::Batch::from(record))
 }
 
 /// The value of a node's entry.
-pub(super) fn node(memory: &super::node::Memory) -> Vec<u8> {
+pub(super) fn node(memory: &super::node::Memory) -> Arc<[u8]> {
     to_json(&node::Node::from(memory))
 }
 
 /// The value of an entry of a node's history.
-pub(super) fn history(node: Uuid, entry: &crate::model::HistoryEntry) -> Vec<u8> {
+pub(super) fn history(node: Uuid, entry: &crate::model::HistoryEntry) -> Arc<[u8]> {
     to_json(&history::History {
         node,
         entry: entry.into(),
@@ -182,17 +182,17 @@ fn happened(key: &str, value: &[u8]) -> Result<(u64, Uuid, crate::model::History
 }
 
 /// The value of the entry [`PAUSE`].
-pub(super) fn pause(pause: &super::gate::Pause) -> Vec<u8> {
+pub(super) fn pause(pause: &super::gate::Pause) -> Arc<[u8]> {
     to_json(&pause::Pause::from(pause))
 }
 
 /// The value of the entry [`ALIVE`].
-pub(super) fn alive(alive: &clock::Alive) -> Vec<u8> {
+pub(super) fn alive(alive: &clock::Alive) -> Arc<[u8]> {
     to_json(&alive::Alive::from(alive))
 }
 
 /// The key of an order outside tasks, and its value.
-pub(super) fn intent(order: OrderId, intent: &Intent) -> (String, Vec<u8>) {
+pub(super) fn intent(order: OrderId, intent: &Intent) -> (String, Arc<[u8]>) {
     (intent_key(order), to_json(&intent::Intent::from(intent)))
 }
 
@@ -205,11 +205,10 @@ fn id(key: &str) -> Result<Uuid, String> {
     key.parse().map_err(|_| "its key is no uuid".to_owned())
 }
 
-fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut json = write_json(Vec::with_capacity(USUAL), value);
-    // Records wait in memory for the disk: spare room of thousands would be megabytes.
-    json.shrink_to_fit();
-    json
+/// Exactly as long as it is: records wait in memory for the disk, and spare room of thousands would
+/// be megabytes.
+fn to_json<T: Serialize>(value: &T) -> Arc<[u8]> {
+    write_json(Vec::with_capacity(USUAL), value).into()
 }
 
 /// Bytes that few records need more than: they are written without being moved meanwhile.

@@ -7,7 +7,7 @@ use super::publishing::Publisher;
 use super::recording::Records;
 use super::sending::Sending;
 use super::unconfirmed::Unconfirmed;
-use super::{Input, Shell};
+use super::{Input, KNOWN_BY, Shell};
 use crate::api::serve::{Asked, Audit, Context, State, TrailQueue, serve_unix};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
@@ -110,6 +110,8 @@ pub(in crate::daemon) async fn run(
         watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
         housekeeping_at: Instant::START,
         give_back_at: clock.now() + KNOWN_BY,
+        gives_back_soon: false,
+        program: kernel::Program::mapped(),
         size_look_at: clock.now(),
         status: String::new(),
         awake_at: clock.now(),
@@ -309,5 +311,3 @@ const JOIN_LOOK: Duration = Duration::from_millis(2);
 /// Microseconds that systemd gives the opening of the journal, beside one second for each of its
 /// megabytes.
 const OPENING: u32 = 60_000_000;
-/// By then most racks are known, and what their log-ins took is free.
-const KNOWN_BY: Duration = Duration::from_secs(5);

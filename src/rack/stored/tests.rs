@@ -7,6 +7,7 @@ use super::{Entry, batch, node, read};
 use crate::power::stored::{phase, sent, words};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What to do where a record is not as it was frozen.
 const WHAT_TO_DO: &str = "Records of this format lie on disks: do not edit the frozen files. Take the change back, or \
@@ -98,7 +99,7 @@ fn parts(line: &str) -> (Table, String, Vec<u8>) {
 }
 
 /// The entry as it is written now, `None` where another room writes it.
-fn written(entry: Entry) -> Option<Vec<u8>> {
+fn written(entry: Entry) -> Option<Arc<[u8]>> {
     Some(match entry {
         Entry::Task(record) => super::task(*record),
         Entry::Batch(_, record) => batch(&record),
@@ -147,7 +148,7 @@ fn an_order_outside_tasks_is_remembered_for_the_next_host_as_it_was_asked_for() 
         (crate::bmc::vocabulary::OrderId(41), "alice")
     );
     let written = super::intent(order, &intent);
-    assert_eq!(written, ("intent/41".to_owned(), asked.to_vec()));
+    assert_eq!(written, ("intent/41".to_owned(), asked.to_vec().into()));
     assert!(read(Table::Rack, "intent/x", asked).is_err());
 }
 
