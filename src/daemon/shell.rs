@@ -537,7 +537,7 @@ impl Shell {
         }
         if self.give_back_at <= now {
             let soon = std::mem::take(&mut self.gives_back_soon);
-            self.give_back_at = now + if soon { KNOWN_BY } else { GIVE_BACK };
+            self.give_back_at = now + if soon { ONCE_MORE } else { GIVE_BACK };
             kernel::give_back_memory();
             self.program.give_back();
         } else if looks && host::resident() > LARGE {
@@ -654,8 +654,8 @@ const ASKED_TOGETHER: usize = 32;
 const BURST: usize = 1000;
 /// When free memory is given back after them.
 const SOON: Duration = Duration::from_millis(500);
-/// By then most racks are known, and what their log-ins took is free.
-const KNOWN_BY: Duration = Duration::from_secs(5);
+/// How long after that once more: what the answers and the questions of new sessions took is free.
+const ONCE_MORE: Duration = Duration::from_secs(2);
 /// How often free memory is given back otherwise.
 const GIVE_BACK: Duration = Duration::from_secs(60);
 /// How often while the daemon is large: what is free in its heap counts against what it may have.

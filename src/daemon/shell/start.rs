@@ -7,7 +7,7 @@ use super::publishing::Publisher;
 use super::recording::Records;
 use super::sending::Sending;
 use super::unconfirmed::Unconfirmed;
-use super::{Input, KNOWN_BY, Shell};
+use super::{Input, Shell};
 use crate::api::serve::{Asked, Audit, Context, State, TrailQueue, serve_unix};
 #[cfg(feature = "tls")]
 use crate::config::Tls;
@@ -311,3 +311,5 @@ const JOIN_LOOK: Duration = Duration::from_millis(2);
 /// Microseconds that systemd gives the opening of the journal, beside one second for each of its
 /// megabytes.
 const OPENING: u32 = 60_000_000;
+/// By then most racks are known, and what their log-ins took is free.
+const KNOWN_BY: Duration = Duration::from_secs(5);
