@@ -24,6 +24,7 @@ mod refusals;
 mod report;
 mod script;
 pub mod settings;
+mod texts;
 mod trace;
 mod translate;
 mod upkeep;
@@ -54,6 +55,7 @@ pub use settings::{Care, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+pub use texts::Texts;
 pub use trace::Shown;
 use trace::Trace;
 use vocabulary::{Order, OrderId, Report};
@@ -137,7 +139,9 @@ pub struct Bmc {
     /// Until when silence is expected.
     grace_until: Instant,
     knowledge: Arc<Knowledge>,
-    failures: Fifo<(Instant, Box<str>)>,
+    failures: Fifo<(Instant, Arc<str>)>,
+    /// How many of them came since [`Bmc::own_failures`] was asked.
+    own_failures: u8,
     /// Why nothing is asked of it any more, where that is so.
     quits: Option<&'static str>,
 }
@@ -187,6 +191,7 @@ impl Bmc {
             grace_until: now,
             knowledge,
             failures: Fifo::new(),
+            own_failures: 0,
             quits: None,
             settings,
         }
@@ -634,6 +639,14 @@ impl Bmc {
         // People read this later, when nothing is being tried any more.
         self.failures
             .push_back((now, vocabulary::lasting(&text).into()));
+        self.own_failures = (self.own_failures + 1).min(FAILURES_KEPT as u8);
+    }
+
+    /// The texts of the failures since the last time, for who keeps each text once for many BMCs.
+    fn own_failures(&mut self) -> impl Iterator<Item = &mut Arc<str>> {
+        let new = usize::from(std::mem::take(&mut self.own_failures));
+        let failures = self.failures.iter_mut().rev().take(new);
+        failures.map(|(_, text)| text)
     }
 }
 

@@ -19,6 +19,7 @@ use super::sweeps::Sweeps;
 use super::tasks::Tasks;
 use super::traces::Traces;
 use super::{PRUNING, Rack, quarantine};
+use crate::bmc::Texts;
 use crate::bmc::vocabulary::OrderId;
 use crate::entropy::Entropy;
 use crate::model::{Control, EventKind, TaskId, TaskState, Who, counted};
@@ -53,6 +54,7 @@ impl Rack {
             removed: RemovedNodes::default(),
             log_ins: LogIns::default(),
             traces: Traces::default(),
+            texts: Texts::default(),
             sweeps: Sweeps::default(),
             tasks: Tasks::default(),
             gate: Gate::new(&settings, succession, now),
@@ -80,7 +82,6 @@ impl Rack {
         restored.last_sign = sign;
         let at = rack.at(now);
         rack.add_nodes(nodes, &mut restored, at);
-        rack.traces.share(&mut rack.inventory);
         let clean = succession.is_none_or(|succession| succession.clean);
         rack.take_up(restored, &without_entry, copied, clean, at);
         // Whoever sets a rack up sees that all is known before anything can be switched.
@@ -101,6 +102,7 @@ impl Rack {
         for (node, memory) in std::mem::take(&mut restored.nodes) {
             self.removed.remember(node, memory, &mut self.ledger, at);
         }
+        self.traces.share(&mut self.inventory);
     }
 
     /// What lived before may have left sessions open at its BMCs, which close them in their time.

@@ -97,7 +97,7 @@ mod views;
 mod waits;
 
 use crate::bmc::vocabulary::OrderId;
-use crate::bmc::{LocalPort, Lock, Outgoing};
+use crate::bmc::{LocalPort, Lock, Outgoing, Texts};
 use crate::entropy::Entropy;
 use crate::model::{EventKind, Health, Node, TaskId};
 use crate::session::Undeliverable;
@@ -138,6 +138,7 @@ pub struct Rack {
     removed: RemovedNodes,
     log_ins: LogIns,
     traces: Traces,
+    texts: Texts,
     sweeps: Sweeps,
     tasks: Tasks,
     gate: Gate,

@@ -44,6 +44,7 @@ impl Rack {
         self.watch_identity(id, at);
         if let Some(node) = self.inventory.get_mut(id) {
             node.reached_late(at.now);
+            self.texts.share(&mut node.bmc);
         }
         self.look_up(id);
         let Some(node) = self.inventory.get_mut(id) else {

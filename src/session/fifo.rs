@@ -66,6 +66,10 @@ impl<T> Fifo<T> {
         self.0.iter().flat_map(|queue| queue.iter())
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
+        self.0.iter_mut().flat_map(|queue| queue.iter_mut())
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut VecDeque<T>) -> Option<T>) -> Option<T> {
         let queue = self.0.as_mut()?;
         let taken = change(queue);
