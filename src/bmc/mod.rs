@@ -639,7 +639,7 @@ impl Bmc {
         // People read this later, when nothing is being tried any more.
         self.failures
             .push_back((now, vocabulary::lasting(&text).into()));
-        self.own_failures = (self.own_failures + 1).min(FAILURES_KEPT as u8);
+        self.own_failures = self.own_failures.saturating_add(1);
     }
 
     /// The texts of the failures since the last time, for who keeps each text once for many BMCs.

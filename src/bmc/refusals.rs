@@ -7,10 +7,9 @@
 //! silence (it may come back with other firmware), after a day, and with `rackbmc retry`. It is for
 //! words and for tasks that wait: an order that somebody asks for is sent all the same.
 
-use super::pace::Turn;
+use super::Bmc;
 use super::queue::Job;
 use super::vocabulary::{Order, RefusalKind, Report};
-use super::{Bmc, translate};
 use crate::ipmi::command::get_device_id;
 use crate::ipmi::{CompletionCode, Wire};
 use crate::session::RequestId;
@@ -116,9 +115,7 @@ impl Bmc {
     /// The question doubles as a keep-alive: one of the two is under way at most.
     fn ask_whether_available(&mut self, now: Instant) {
         if self.is_open() && self.keepalive.is_none() {
-            self.pace.take(Turn::Acting, now);
-            let request = self.session.request(translate::keepalive(), now);
-            self.keepalive = Some((request, now));
+            self.keep_alive(now);
         }
     }
 

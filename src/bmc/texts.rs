@@ -52,8 +52,8 @@ mod tests {
             care: Arc::default(),
         };
         let (mut bmc, mut entropy) = (Bmc::new(settings, Arc::default(), now), Seeded::new(1));
-        let order = (OrderId(1), Order::ReadPower, Purpose::PowerState);
-        bmc.submit(order.0, order.1, order.2, now, &mut entropy);
+        let (id, order) = (OrderId(1), Order::ReadPower);
+        bmc.submit(id, order, Purpose::PowerState, now, &mut entropy);
         assert!(bmc.poll_resolve().is_some());
         bmc.handle_resolved(Err(why.to_owned()), now, &mut entropy);
         bmc

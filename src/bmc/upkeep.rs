@@ -88,8 +88,8 @@ impl Bmc {
 
     /// When something was said in the session last, be it only to keep it.
     fn said_at(&self) -> Instant {
-        self.used_at
-            .max(self.pace.spoken_at().unwrap_or(self.used_at))
+        let spoken = self.pace.spoken_at();
+        spoken.map_or(self.used_at, |at| at.max(self.used_at))
     }
 
     /// How long a BMC surely keeps a session that is unused (60 s, IPMI v2.0 rev 1.1 §6.12.15). Half
@@ -110,9 +110,14 @@ impl Bmc {
         }
         if self.wanted {
             self.used_at = now;
+            self.keepalive_after = jittered(self.settings.care.keepalive, entropy);
         }
-        self.keepalive_after = jittered(self.settings.care.keepalive, entropy);
-        // The pace is not asked: the BMC drops a session that is unused too long.
+        self.keep_alive(now);
+    }
+
+    /// Asks something harmless. The pace is not asked: the BMC drops a session that is unused too
+    /// long.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
         self.pace.take(Turn::Acting, now);
         let request = self.session.request(translate::keepalive(), now);
         self.keepalive = Some((request, now));
