@@ -326,7 +326,7 @@ impl Keeper {
     /// of it is shared.
     pub fn poll_writes(&mut self, now: Instant) -> Vec<(u64, Vec<Write>)> {
         let leaving = self.leaving.is_some();
-        let Some(rack) = &mut self.rack else {
+        let Some(rack) = &self.rack else {
             return Vec::new();
         };
         if rack.unwritten() == Unwritten::Idle && !leaving {
@@ -335,8 +335,15 @@ impl Keeper {
                 return Vec::new();
             }
         }
+        self.poll_all_writes()
+    }
+
+    /// The same, with what may wait.
+    pub fn poll_all_writes(&mut self) -> Vec<(u64, Vec<Write>)> {
         self.write_at = None;
-        std::iter::from_fn(|| rack.poll_writes()).collect()
+        let rack = self.rack.iter_mut();
+        rack.flat_map(|rack| std::iter::from_fn(|| rack.poll_writes()))
+            .collect()
     }
 
     /// What the rack has put down goes to this host's disk, and then to etcd.

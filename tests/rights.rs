@@ -252,9 +252,10 @@ fn whoever_has_read_202_is_in_the_trail_though_the_daemon_is_killed() {
     let page: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     let records = page["records"].as_array().expect("records");
     for task in started {
-        let with_it = records
-            .iter()
-            .filter(|record| record.as_str().is_some_and(|text| text.contains(&task)));
+        // A pause names the one task that it suspends, too, and begins none.
+        let accepted = records.iter().filter_map(serde_json::Value::as_str);
+        let accepted = accepted.filter(|text| text.contains("\"status\":202"));
+        let with_it = accepted.filter(|text| text.contains(&task));
         assert_eq!(with_it.count(), 1, "{task}: {body}");
     }
     assert!(!others.is_empty());
@@ -274,5 +275,45 @@ fn whoever_has_read_202_is_in_the_trail_though_the_daemon_is_killed() {
             accepted.count(),
             "{method} {path}: {body}"
         );
+    }
+}
+
+/// The class: the record of a request named a task of which something was put down at the same
+/// time, and which the request did not touch.
+#[test]
+fn the_record_of_a_request_names_no_task_that_the_request_did_not_touch() {
+    let mut bed = bed_on(free_tcp());
+    bed.start();
+    let post = |path: &str, body: &str| {
+        let (status, said) = bed.request("POST", path, body).expect("an answer");
+        assert!((200..300).contains(&status), "{path}: {said}");
+        serde_json::from_str::<serde_json::Value>(&said).unwrap_or_default()
+    };
+    for round in 0..6 {
+        let operation = ["power off", "power on"][usize::from(round % 2 == 1)];
+        let task = format!(r#"{{"node": "r1n01", "operation": "{operation}"}}"#);
+        let task = post("/v1/tasks", &task);
+        let path = format!("/v1/tasks/{}", task["id"].as_str().expect("an id"));
+        bed.wait_for("the end of the task", |bed| {
+            let (_, body) = bed.request("GET", &path, "").expect("an answer");
+            let task: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            task["ended"] == true
+        });
+        post("/v1/pause", r#"{"reason": "smoke"}"#);
+        post("/v1/release", "");
+    }
+    let audit = "/v1/audit?limit=500";
+    let (_, body) = bed.request("GET", audit, "").expect("an answer");
+    let page: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let records = page["records"].as_array().expect("records");
+    let records = records.iter().map(|record| {
+        let record = record.as_str().unwrap_or_default();
+        serde_json::from_str::<serde_json::Value>(record).expect("a record")
+    });
+    let pauses = records.filter(|record| record["path"] == "/v1/pause");
+    let pauses: Vec<_> = pauses.collect();
+    assert_eq!(pauses.len(), 6);
+    for pause in pauses {
+        assert!(pause["task"].is_null(), "{pause}");
     }
 }

@@ -401,6 +401,9 @@ impl Shell {
         let alone = looks || asked.call.tells_of_many();
         let now = self.now();
         let stale = self.post.stale(now).filter(|_| looks);
+        if !looks {
+            self.put_down_earlier();
+        }
         let Some(rack) = self.post.rack_mut() else {
             self.ask_standby(id, asked);
             return looks;
@@ -441,11 +444,6 @@ impl Shell {
     fn put_down(&mut self) {
         self.answers.extend(self.post.take_answers());
         let mut batches = self.take_batches();
-        if batches.iter().any(|(_, writes)| writes.len() > BURST) {
-            // What they take is free once they are on the disk.
-            self.give_back_at = self.give_back_at.min(self.awake_at + SOON);
-            self.gives_back_soon = true;
-        }
         let mut recorded = None;
         if let Some((id, noted)) = self.accepting.take() {
             let mut answers = self.answers.iter();
@@ -454,25 +452,47 @@ impl Shell {
                 recorded = self.record_with(&mut batches, id, &noted);
             }
         }
+        self.carry_batches(batches);
+        if matches!(self.post, Post::Shared(_)) {
+            self.carry_tenure();
+            // It has one of our own numbers now.
+            recorded = recorded.map(|_| self.last_ticket);
+            // What that led to: a permit that lets something out, for one.
+            self.send();
+            self.answers.extend(self.post.take_answers());
+        }
+        if let Some(ticket) = recorded {
+            self.records.waits_under(ticket);
+        }
+    }
+
+    /// Carries to the journal what the rack has put down before a call, which would pass for what
+    /// the call began or touched.
+    fn put_down_earlier(&mut self) {
+        let batches = match &mut self.post {
+            Post::Shared(shared) => shared.keeper.poll_all_writes(),
+            Post::Alone(rack) => {
+                self.write_at = None;
+                std::iter::from_fn(|| rack.poll_writes()).collect()
+            }
+        };
+        self.carry_batches(batches);
+    }
+
+    fn carry_batches(&mut self, batches: Vec<(u64, Vec<Write>)>) {
+        if batches.iter().any(|(_, writes)| writes.len() > BURST) {
+            // What they take is free once they are on the disk.
+            self.give_back_at = self.give_back_at.min(self.awake_at + SOON);
+            self.gives_back_soon = true;
+        }
         match &mut self.post {
+            Post::Shared(shared) => shared.keeper.put_down(batches, self.awake_at),
             Post::Alone(_) => {
                 for (ticket, writes) in batches {
                     self.last_ticket = ticket;
                     self.remember(ticket, writes);
                 }
             }
-            Post::Shared(shared) => {
-                shared.keeper.put_down(batches, self.awake_at);
-                self.carry_tenure();
-                // It has one of our own numbers now.
-                recorded = recorded.map(|_| self.last_ticket);
-                // What that led to: a permit that lets something out, for one.
-                self.send();
-                self.answers.extend(self.post.take_answers());
-            }
-        }
-        if let Some(ticket) = recorded {
-            self.records.waits_under(ticket);
         }
     }
 
