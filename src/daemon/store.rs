@@ -51,7 +51,7 @@ pub struct Store {
     /// The last number that a transaction was given, whatever became of it.
     tried: u64,
     open_database: OpenDatabase,
-    /// Whether what is still written when the database is closed goes nowhere.
+    /// What we have written of the file, and whether it is left as it is.
     hold: Hold,
     /// Whether nothing on the disk is ever changed.
     looks_only: bool,
@@ -94,7 +94,7 @@ impl Store {
             return Ok(());
         };
         opened.check(&self.path)?;
-        if self.database.is_some() && opened.is_touched() {
+        if self.database.is_some() && self.hold.is_touched(opened.last_write()) {
             // A copy may have been written into it, which redb's last words would spoil, or only
             // its time was set.
             self.let_go();
@@ -133,8 +133,8 @@ impl Store {
     }
 
     fn note_written(&mut self) {
-        if let Some(opened) = &mut self.opened {
-            opened.note_written();
+        if let Some(opened) = &self.opened {
+            self.hold.note(opened.last_write());
         }
         let bytes = self.opened.as_ref().map_or(0, Opened::bytes);
         self.size.store(bytes, Ordering::Relaxed);

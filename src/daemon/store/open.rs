@@ -9,7 +9,6 @@ use crate::rack::Copied;
 use crate::rack::record::Table;
 use crate::rack::stored::migrate;
 use nix::libc::O_NONBLOCK;
-use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableError};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -256,7 +255,7 @@ fn on_disk(hold: Hold) -> OpenDatabase {
         let mut builder = Builder::new();
         // Its integrity was checked when its format was looked at.
         builder.set_cache_size(CACHE);
-        builder.create_with_backend(LeavableFile::new(FileBackend::new(file)?, hold.clone())?)
+        builder.create_with_backend(LeavableFile::new(file, hold.clone())?)
     })
 }
 

@@ -162,33 +162,24 @@ const FSTAB: &str = "/etc/fstab";
 pub(super) struct Opened {
     file: File,
     identity: (u64, u64),
-    /// When it was written last, and its length, as of our own last write.
-    written: Option<(SystemTime, u64)>,
+}
+
+/// When a file was written last, and its length. `None` where it does not say so.
+pub(super) type LastWrite = Option<(SystemTime, u64)>;
+
+pub(super) fn last_write(file: &File) -> LastWrite {
+    let found = file.metadata().ok()?;
+    Some((found.modified().ok()?, found.len()))
 }
 
 impl Opened {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let identity = identity(&file.metadata()?);
-        Ok(Self {
-            file,
-            identity,
-            written: None,
-        })
+        Ok(Self { file, identity })
     }
 
-    /// Takes note of the file as we have written it.
-    pub(super) fn note_written(&mut self) {
-        self.written = self.written_last();
-    }
-
-    /// Whether something else than us seems to have written into it since.
-    pub(super) fn is_touched(&self) -> bool {
-        self.written_last() != self.written
-    }
-
-    fn written_last(&self) -> Option<(SystemTime, u64)> {
-        let found = self.file.metadata().ok()?;
-        Some((found.modified().ok()?, found.len()))
+    pub(super) fn last_write(&self) -> LastWrite {
+        last_write(&self.file)
     }
 
     /// Whether that file is still there, under its name.
