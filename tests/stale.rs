@@ -283,7 +283,7 @@ fn a_journal_that_was_put_back_alone_is_found_out() {
     let mut bed = Bed::of_hanging_systems();
     bed.start();
     let id = waiting_task(&bed);
-    bed.kill();
+    bed.terminate();
     let journal = bed.path("state").join("journal.redb");
     fs::copy(&journal, bed.path("kept")).expect("it is there");
     bed.start();
@@ -298,6 +298,34 @@ fn a_journal_that_was_put_back_alone_is_found_out() {
     let shown = shown.expect("an answer").1;
     assert!(shown.contains("suspended"), "{shown}");
     assert!(bed.log().contains("is a copy from before"), "{}", bed.log());
+}
+
+#[test]
+fn who_was_killed_finds_what_was_in_the_log_alone_and_misses_a_log_that_was_taken_away() {
+    let mut bed = Bed::of_hanging_systems();
+    bed.start();
+    let log = bed.path("state").join("journal.log");
+    let id = waiting_task(&bed);
+    assert!(log.exists());
+    bed.kill();
+    bed.start();
+    let shown = bed.request("GET", &format!("/v1/tasks/{id}"), "");
+    let shown = shown.expect("an answer").1;
+    assert!(shown.contains(r#""state":"running""#), "{shown}");
+    assert!(!bed.log().contains("copy from before"), "{}", bed.log());
+    // Whoever stops it leaves a journal that needs none.
+    bed.terminate();
+    assert!(!log.exists());
+    bed.start();
+    let (status, said) = bed
+        .request("POST", &format!("/v1/tasks/{id}/suspend"), "{}")
+        .expect("an answer");
+    assert!(status < 300, "{status} {said}");
+    bed.kill();
+    fs::remove_file(&log).expect("it is there");
+    bed.start();
+    assert!(bed.log().contains("is a copy from before"), "{}", bed.log());
+    assert_eq!(bed.count("n01", ChassisOrder::Soft), 1);
 }
 
 /// Starts a soft power off that waits, and gives its id once the order has left.
@@ -394,6 +422,8 @@ fn a_copy_that_is_written_into_the_journal_under_the_daemon_is_noticed() {
     assert_eq!(bed.count("n02", ChassisOrder::Off), 0);
     assert_eq!(task_state(&bed, &id), "running", "it is not forgotten");
     bed.kill();
+    // The log may have all that the copy lacks.
+    fs::remove_file(bed.path("state").join("journal.log")).expect("it is there");
     bed.start();
     assert!(!bed.log().contains("taking up"), "{}", bed.log());
     // And cut off, while nothing is being written.

@@ -1,5 +1,5 @@
-//! The memory on the disk: redb behind plain functions, and the `committer` that writes in
-//! groups.
+//! The memory on the disk: redb behind plain functions, the log before it, and the `committer` that
+//! writes in groups.
 //!
 //! Driven by the daemon's loop, which passes on what the core wants remembered. Knows tables, keys
 //! and bytes; what they mean is the core's affair. Every call blocks on the disk: use it off the
@@ -8,6 +8,7 @@
 pub(crate) mod committer;
 mod error;
 mod leaving;
+mod log_file;
 mod open;
 mod place;
 mod reading;
@@ -16,15 +17,17 @@ mod untouched;
 mod waiting;
 
 use crate::rack::Copied;
-use crate::rack::record::Write;
+use crate::rack::record::{Table, Write};
 /// The format of what the core stores.
 use crate::rack::stored::migrate::FORMAT;
 pub use error::StoreError;
 use leaving::Hold;
+use log_file::{Encoded, Log};
 use nix::errno::Errno;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use place::{Lock, Opened};
 use redb::{Database, DatabaseError};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
@@ -38,6 +41,9 @@ const FILE: &str = "journal.redb";
 /// The file whose lock says that a daemon uses the directory.
 const LOCK: &str = "lock";
 
+/// Of each key the last change, which is all that one transaction shows.
+type Changes = BTreeMap<(Table, String), Write>;
+
 /// How the file is handed to redb: tests put a failing disk in between.
 type OpenDatabase = Box<dyn Fn(File) -> Result<Database, DatabaseError> + Send>;
 
@@ -46,10 +52,19 @@ pub struct Store {
     path: PathBuf,
     /// `None` after an I/O error: redb wants to be opened anew then.
     database: Option<Database>,
-    /// The transactions that the journal counts, as of the last one that is known to be durable.
+    /// The transactions that were made, as of the last one that is known to be durable.
     commits: u64,
     /// The last number that a transaction was given, whatever became of it.
     tried: u64,
+    /// Those of them that are in the journal.
+    settled: u64,
+    /// What the log has and the journal has not: of each key the last change.
+    unsettled: Changes,
+    /// Whether a log is kept, and it. One that fails is given up, until the journal has all.
+    keeps_log: bool,
+    log: Option<Log>,
+    /// It was said that there is none.
+    missed_log: bool,
     open_database: OpenDatabase,
     /// What we have written of the file, and whether it is left as it is.
     hold: Hold,
@@ -150,6 +165,112 @@ impl Store {
         fs::metadata(directory.join(FILE)).map_or(0, |found| found.len())
     }
 
+    /// Keeps a log from now on.
+    pub(crate) fn keep_log(&mut self) {
+        self.keeps_log = true;
+        self.begin_log();
+    }
+
+    /// Begins the log, where one is kept and there is none.
+    pub(crate) fn begin_log(&mut self) {
+        // Beside a link the log would be on another disk than the journal.
+        let elsewhere = self.path.is_symlink();
+        if !self.keeps_log || self.log.is_some() || self.is_unsettled() || elsewhere {
+            return;
+        }
+        match Log::begin(self.directory()) {
+            Ok(log) => self.log = Some(log),
+            Err(error) => self.miss_log(&error),
+        }
+    }
+
+    /// There is no log until the next one is begun.
+    fn miss_log(&mut self, why: &StoreError) {
+        self.log = None;
+        if !std::mem::replace(&mut self.missed_log, true) {
+            log::warn!(
+                "the journal is written without a log, and requests take a little longer: {why}"
+            );
+        }
+    }
+
+    /// Brings what the log has into the journal and removes it, for a daemon that stops.
+    ///
+    /// # Errors
+    /// The disk's. The log is left then, to whoever opens the journal next.
+    pub(crate) fn end_log(&mut self) -> Result<(), StoreError> {
+        self.settle()?;
+        self.keeps_log = false;
+        if let Some(log) = self.log.take() {
+            log.end();
+        }
+        Ok(())
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().expect("a file is in a directory")
+    }
+
+    /// Whether the log has something that the journal has not.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// As [`Store::commit`], but into the log, where there is one and it has room: the changes are
+    /// in the journal after the next [`Store::settle`].
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub(crate) fn commit_to_log(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if self.log.is_none() || writes.is_empty() || !self.may_go_to_log() {
+            return self.commit(writes);
+        }
+        if let Err(error) = self.check_there() {
+            self.log = None;
+            return Err(error);
+        }
+        let number = self.commits + 1;
+        let transaction = Encoded::new(number, writes);
+        let Some(log) = self.log.as_mut().filter(|log| log.has_room(&transaction)) else {
+            return self.commit(writes);
+        };
+        if let Err(error) = log.append(&transaction) {
+            if let Err(reason) = log.take_back() {
+                log::warn!("the log's last transaction cannot be taken back: {reason}");
+            }
+            self.miss_log(&error);
+            return self.commit(writes);
+        }
+        self.missed_log = false;
+        for write in writes {
+            let (table, key) = write.table_and_key();
+            self.unsettled
+                .insert((table, key.to_owned()), write.clone());
+        }
+        self.note_number(number);
+        Ok(())
+    }
+
+    /// Whether the next transaction follows those of the journal and the log. None follows where the
+    /// journal was closed after an error, counts fewer than were made once, or may count one that
+    /// failed.
+    fn may_go_to_log(&self) -> bool {
+        let follows = self.is_unsettled() || self.settled == self.commits;
+        self.database.is_some() && self.tried <= self.settled && follows
+    }
+
+    /// Brings what the log has into the journal, with one transaction.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]: the log has it still. Nothing more goes into the log until the journal
+    /// has it, for a disk that takes the one and not the other is one that fails.
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        match self.is_unsettled() {
+            true => self.write_through(&[], self.commits),
+            false => Ok(()),
+        }
+    }
+
     /// Makes these changes durable, all of them or none, with one transaction. None at all asks
     /// whether the disk can be written again.
     ///
@@ -159,12 +280,34 @@ impl Store {
     /// read, or syncing fails again, it cannot be known whether the changes are there; writing them
     /// again is harmless.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.write_through(writes, self.commits + 1)
+    }
+
+    /// Writes into the journal what the log has and then these changes, as the transaction of that
+    /// number.
+    fn write_through(&mut self, writes: &[Write], number: u64) -> Result<(), StoreError> {
+        let unsettled = std::mem::take(&mut self.unsettled);
+        let written = self.write_both(&unsettled, writes, number);
+        if written.is_err() {
+            self.unsettled = unsettled;
+            self.log = None;
+        }
+        written
+    }
+
+    fn write_both(
+        &mut self,
+        unsettled: &Changes,
+        writes: &[Write],
+        number: u64,
+    ) -> Result<(), StoreError> {
         self.check_there()?;
         // One that failed may have taken effect: its number is not used again, or what takes its
         // place would be taken for it.
-        let number = self.tried.max(self.commits) + 1;
+        let number = number.max(self.tried + 1);
         self.tried = number;
-        let Err(error) = write_all(self.database()?, writes, number) else {
+        let all = unsettled.values().chain(writes);
+        let Err(error) = write_all(self.database()?, all, number) else {
             self.check_still_there()?;
             self.made(number);
             return Ok(());
@@ -174,7 +317,7 @@ impl Store {
         // durable, or it is not known.
         if self.count().ok() == Some(number) {
             self.tried = number + 1;
-            let sealed = write_all(self.database()?, &[], number + 1);
+            let sealed = write_all(self.database()?, [].iter(), number + 1);
             sealed.map_err(|error| self.failed(error))?;
             log::warn!(
                 "the journal: a sync failed ({error}), and a second one made durable what was written"
@@ -185,9 +328,19 @@ impl Store {
         Err(error)
     }
 
+    /// The journal has all transactions up to this one.
     fn made(&mut self, number: u64) {
-        self.commits = number;
+        self.settled = number;
         self.note_written();
+        if let Some(log) = &mut self.log {
+            log.rewind();
+        }
+        self.note_number(number);
+    }
+
+    /// This transaction is durable.
+    fn note_number(&mut self, number: u64) {
+        self.commits = number;
         if let Some(lock) = &self.lock {
             lock.note(number);
             self.unsynced = true;
@@ -198,6 +351,12 @@ impl Store {
     fn count(&mut self) -> Result<u64, StoreError> {
         let counted = read_count(self.database()?);
         counted.map_err(|error| self.failed(error))
+    }
+
+    /// The open database with all that is durable in it.
+    fn settled_database(&mut self) -> Result<&Database, StoreError> {
+        self.settle()?;
+        self.database()
     }
 
     /// The open database, opened anew where an error closed it.

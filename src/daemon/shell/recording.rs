@@ -168,7 +168,7 @@ impl Shell {
 
     fn append(&mut self, writes: Vec<Write>) {
         self.records.waits_under(self.last_ticket);
-        self.remember(self.last_ticket, writes);
+        self.remember(self.last_ticket, writes, false);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Group commit: everything that waits goes to the disk in one transaction, so that 256 tasks
-//! started together cost a handful of syncs.
+//! started together cost a handful of syncs. It goes into the log, and from there into the journal
+//! when nobody waits.
 //!
 //! Runs on a thread of its own, because a sync blocks. What could not be written is kept, in order,
 //! and tried again: later changes build on earlier ones, so none of them may overtake. The one
@@ -7,13 +8,13 @@
 //! written, so it is never tried again, lest the next life of the daemon finds a task that somebody
 //! was told is not there.
 
-use super::Store;
 use super::waiting;
+use super::{Store, StoreError};
 use crate::rack::record::{Table, Write};
 use smol::channel::{Receiver, Sender, TryRecvError};
 use smol::future;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Changes that become durable together, under a number that grows from batch to batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Batch {
     /// The number by which the outcome names them.
     pub ticket: u64,
     pub writes: Vec<Write>,
+    /// Whether an order or an answer waits for them.
+    pub awaited: bool,
 }
 
 /// What became of batches.
@@ -48,6 +51,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// told of it; every commit looks for itself.
 const LOOK_AFTER_FILE: Duration = Duration::from_secs(2);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// When nothing more has come for so long, what is in the log goes into the journal, and with the
+/// next commit when it has been there for so long: what a backup of the journal lacks.
+const SETTLE_AFTER: Duration = Duration::from_millis(500);
+const SETTLE_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts the committer's thread. It ends, after a last attempt, when the senders of `inbox` are
 /// gone, and gives the store back.
@@ -63,7 +70,10 @@ pub(crate) fn spawn(
     let durable = store.keys(Table::Tasks).map_err(std::io::Error::other)?;
     std::thread::Builder::new()
         .name("journal".into())
-        .spawn(move || waiting::block_on(run(store, durable, inbox, looks, outbox, RETRY)))
+        .spawn(move || {
+            store.keep_log();
+            waiting::block_on(run(store, durable, inbox, looks, outbox, RETRY))
+        })
 }
 
 /// What is still to be written: of several changes of one key the last, which is all that one
@@ -73,6 +83,8 @@ struct Waiting {
     changes: BTreeMap<(Table, String), Write>,
     /// The last ticket in here, `None` where nothing waits.
     ticket: Option<u64>,
+    /// Whether somebody waits for any of it.
+    awaited: bool,
 }
 
 /// The tasks of which a record is durable, and those whose first one could not be written.
@@ -144,6 +156,7 @@ impl Waiting {
             self.put(write);
         }
         self.ticket = self.ticket.max(Some(batch.ticket));
+        self.awaited |= batch.awaited;
     }
 
     fn put(&mut self, write: Write) {
@@ -154,48 +167,40 @@ impl Waiting {
 
 /// Commits until the senders of `inbox` are gone. `durable` names the tasks that the store has.
 async fn run(
-    mut store: Store,
+    store: Store,
     durable: Vec<String>,
     inbox: Receiver<Batch>,
     looks: Receiver<StoreQuery>,
     outbox: Sender<Committed>,
     retry: Duration,
 ) -> Store {
-    let mut waiting = Waiting::default();
-    let mut admitted = Admitted {
-        durable: durable.into_iter().collect(),
-        refused: BTreeSet::new(),
+    let mut committer = Committer {
+        store,
+        waiting: Waiting::default(),
+        admitted: Admitted {
+            durable: durable.into_iter().collect(),
+            refused: BTreeSet::new(),
+        },
+        outbox,
+        retry,
+        missed: false,
+        look_after: LOOK_AFTER_FILE,
+        settle_after: SETTLE_AFTER,
+        unsettled_since: None,
     };
-    // The file was found to be missing, and that was said.
-    let mut missed = false;
-    let mut look_after = LOOK_AFTER_FILE;
     loop {
         let mut open = true;
-        let after = waiting.ticket.map_or(look_after, |_| retry);
-        match next(&inbox, &looks, after).await {
+        match next(&inbox, &looks, committer.next_look()).await {
             Next::Batch(batch) => {
-                look_after = LOOK_AFTER_FILE;
-                waiting.add(batch, &mut admitted);
+                committer.look_after = LOOK_AFTER_FILE;
+                committer.add(batch);
             }
             Next::Query(query) => {
-                query(&mut store);
+                query(&mut committer.store);
                 continue;
             }
-            Next::Retry if waiting.ticket.is_none() => {
-                let lost = store.check_there().err();
-                if let Some(error) = lost.as_ref().filter(|_| !missed) {
-                    let failed = Committed::Failed {
-                        ticket: 0,
-                        reason: error.to_string(),
-                    };
-                    let _ = outbox.send(failed).await;
-                }
-                missed = lost.is_some();
-                look_after = match missed {
-                    true => LOOK_AFTER_FILE,
-                    false => (look_after * 2).min(LOOK_AT_LEAST_EVERY),
-                };
-                store.sync_count();
+            Next::Retry if committer.waiting.ticket.is_none() => {
+                committer.tidy().await;
                 continue;
             }
             Next::Retry => {}
@@ -203,7 +208,7 @@ async fn run(
         }
         loop {
             match inbox.try_recv() {
-                Ok(batch) => waiting.add(batch, &mut admitted),
+                Ok(batch) => committer.add(batch),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Closed) => {
                     open = false;
@@ -211,31 +216,127 @@ async fn run(
                 }
             }
         }
-        if let Some(ticket) = waiting.ticket {
-            let writes: Vec<Write> = std::mem::take(&mut waiting.changes).into_values().collect();
-            let committed = match store.commit(&writes) {
-                Ok(()) => {
-                    admitted.note(&writes);
-                    waiting = Waiting::default();
-                    Committed::Durable(ticket)
-                }
-                Err(error) => {
-                    writes.into_iter().for_each(|write| waiting.put(write));
-                    admitted.refuse(&mut waiting);
-                    Committed::Failed {
-                        ticket,
-                        reason: error.to_string(),
-                    }
-                }
-            };
-            // Nobody listens any more: the daemon is going down, and what is left is still worth
-            // writing.
-            let _ = outbox.send(committed).await;
-        }
+        committer.commit().await;
         if !open {
-            store.sync_count();
-            return store;
+            return committer.end();
         }
+    }
+}
+
+/// What commits, and what it has to look after between two commits.
+struct Committer {
+    store: Store,
+    waiting: Waiting,
+    admitted: Admitted,
+    outbox: Sender<Committed>,
+    retry: Duration,
+    /// The file was found to be missing, and that was said.
+    missed: bool,
+    look_after: Duration,
+    settle_after: Duration,
+    /// When the first of what is in the log alone came there.
+    unsettled_since: Option<Instant>,
+}
+
+impl Committer {
+    fn add(&mut self, batch: Batch) {
+        self.waiting.add(batch, &mut self.admitted);
+    }
+
+    /// After which time there is something to do though nothing comes.
+    fn next_look(&self) -> Duration {
+        match self.waiting.ticket {
+            Some(_) => self.retry,
+            None if self.store.is_unsettled() => self.settle_after,
+            None => self.look_after,
+        }
+    }
+
+    /// Writes all that waits.
+    async fn commit(&mut self) {
+        let Some(ticket) = self.waiting.ticket else {
+            return;
+        };
+        let changes = std::mem::take(&mut self.waiting.changes);
+        let writes: Vec<Write> = changes.into_values().collect();
+        let committed = match self.goes_to_log() {
+            true => self.store.commit_to_log(&writes),
+            false => self.store.commit(&writes),
+        };
+        let committed = match committed {
+            Ok(()) => {
+                self.admitted.note(&writes);
+                self.waiting = Waiting::default();
+                Committed::Durable(ticket)
+            }
+            Err(error) => {
+                for write in writes {
+                    self.waiting.put(write);
+                }
+                self.admitted.refuse(&mut self.waiting);
+                Committed::Failed {
+                    ticket,
+                    reason: error.to_string(),
+                }
+            }
+        };
+        // Nobody listens any more: the daemon is going down, and what is left is still worth
+        // writing.
+        let _ = self.outbox.send(committed).await;
+    }
+
+    /// Whether what waits goes into the log first. What nobody waits for does not, where nothing
+    /// else is there: what a whole rack is known by at a start need not be kept twice for a while.
+    fn goes_to_log(&mut self) -> bool {
+        let since = self.unsettled_since.filter(|_| self.store.is_unsettled());
+        self.unsettled_since = since.or_else(|| Some(Instant::now()));
+        match since {
+            Some(since) => since.elapsed() < SETTLE_AT_LEAST_EVERY,
+            None => self.waiting.awaited,
+        }
+    }
+
+    /// Brings what the log has into the journal; where it has nothing, looks after the files.
+    async fn tidy(&mut self) {
+        if self.store.is_unsettled() {
+            let settled = self.store.settle();
+            self.settle_after = settled.as_ref().map_or(self.retry, |()| SETTLE_AFTER);
+            if let Err(error) = settled {
+                self.tell(&error).await;
+            }
+            return;
+        }
+        let lost = self.store.check_there().err();
+        if let Some(error) = lost.as_ref().filter(|_| !self.missed) {
+            self.tell(error).await;
+        }
+        self.missed = lost.is_some();
+        self.look_after = match self.missed {
+            true => LOOK_AFTER_FILE,
+            false => (self.look_after * 2).min(LOOK_AT_LEAST_EVERY),
+        };
+        if !self.missed {
+            self.store.begin_log();
+        }
+        self.store.sync_count();
+    }
+
+    /// Says that nothing can be remembered, though nothing waits to be.
+    async fn tell(&self, error: &StoreError) {
+        let failed = Committed::Failed {
+            ticket: 0,
+            reason: error.to_string(),
+        };
+        let _ = self.outbox.send(failed).await;
+    }
+
+    /// The last words.
+    fn end(mut self) -> Store {
+        if let Err(error) = self.store.end_log() {
+            log::error!("the journal is not complete without the log beside it: {error}");
+        }
+        self.store.sync_count();
+        self.store
     }
 }
 

@@ -1,10 +1,13 @@
 //! The journal is made, opened, opened again after an error, and brought to the newest format.
 
 use super::leaving::{Hold, LeavableFile};
+use super::log_file::{self, Rest};
 use super::place::{self, Lock, Opened};
-use super::tables::{FORMAT_KEY, META, definition, owned, read_count, read_table};
+use super::tables::{FORMAT_KEY, META, definition, owned, read_count, read_table, write_all};
 use super::untouched::Untouched;
-use super::{FILE, FORMAT, OpenDatabase, Store, StoreError, at, private_file, sync_directory};
+use super::{
+    Changes, FILE, FORMAT, OpenDatabase, Store, StoreError, at, private_file, sync_directory,
+};
 use crate::rack::Copied;
 use crate::rack::record::Table;
 use crate::rack::stored::migrate;
@@ -49,6 +52,11 @@ impl Store {
             database: None,
             commits: 0,
             tried: 0,
+            settled: 0,
+            unsettled: Changes::new(),
+            keeps_log: false,
+            log: None,
+            missed_log: false,
             open_database: Box::new(untouched),
             hold: Hold::default(),
             looks_only: true,
@@ -85,6 +93,11 @@ impl Store {
             database: None,
             commits: 0,
             tried: 0,
+            settled: 0,
+            unsettled: Changes::new(),
+            keeps_log: false,
+            log: None,
+            missed_log: false,
             open_database,
             hold,
             looks_only: false,
@@ -98,6 +111,8 @@ impl Store {
             lock.doubt();
         }
         if place::wants_making(&store.path, &lock, directory, anew)? {
+            // The log of another journal has nothing to do with it.
+            log_file::leave_out(directory);
             let made = store.create(directory);
             if made.is_err() && !lock.was_there {
                 // Nothing is there that the next start could miss.
@@ -107,6 +122,7 @@ impl Store {
             lock.note(0);
         }
         store.reopen()?;
+        log_file::remove_from(directory);
         let counted = store.count()?;
         let noted = lock.noted();
         store.copied = match noted {
@@ -115,6 +131,7 @@ impl Store {
             _ => Copied::No,
         };
         store.commits = noted.unwrap_or(0).max(counted);
+        store.settled = counted;
         warn_of_modes(directory, &store.path)?;
         if !lock.was_there {
             sync_directory(directory)?;
@@ -166,6 +183,7 @@ impl Store {
         if empty.map_err(|reason| at(&self.path, reason))? {
             return Err(self.foreign("the file is empty"));
         }
+        let first = self.opened.is_none();
         if let Some(opened) = &self.opened {
             opened.check(&self.path)?;
         } else {
@@ -175,13 +193,16 @@ impl Store {
         let clone = file.try_clone().map_err(|reason| at(&self.path, reason))?;
         let (found, counted) = self.look_at(clone)?;
         // What is written next would be counted as if nothing were missing.
-        if counted < self.commits {
+        if counted < self.settled {
             return Err(StoreError::Gone {
                 path: self.path.clone(),
                 how: "was written over with a copy",
             });
         }
         let database = (self.open_database)(file).map_err(|error| self.fault(error))?;
+        if first {
+            self.bring_rest(&database, counted, found)?;
+        }
         if found < FORMAT && !self.looks_only {
             upgrade(&database, found).map_err(|error| self.fault(error))?;
             log::info!(
@@ -192,6 +213,27 @@ impl Store {
         self.database = Some(database);
         self.note_written();
         Ok(())
+    }
+
+    /// Brings into the journal what is in the log of a daemon that was killed.
+    fn bring_rest(&self, database: &Database, counted: u64, format: u64) -> Result<(), StoreError> {
+        match log_file::rest(self.directory(), counted, format)? {
+            Rest::Nothing => Ok(()),
+            Rest::Changes(changes, last) => {
+                let brought = write_all(database, changes.iter(), last);
+                brought.map_err(|error| self.fault(error))
+            }
+            Rest::Foreign => {
+                log::warn!(
+                    "{}: the log beside it is of another journal, or of another time, and is left out",
+                    self.path.display()
+                );
+                if !self.looks_only {
+                    log_file::leave_out(self.directory());
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The format of the journal; of one that is only looked at, as it is on the disk.

@@ -14,7 +14,7 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn load(&mut self) -> Result<Vec<(Table, String, Vec<u8>)>, StoreError> {
-        let loaded = read_most(self.database()?);
+        let loaded = read_most(self.settled_database()?);
         loaded.map_err(|error| self.failed(error))
     }
 
@@ -23,7 +23,7 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn entry(&mut self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = read_table(self.database()?, table, |entries| {
+        let found = read_table(self.settled_database()?, table, |entries| {
             Ok(entries.get(key)?.map(|value| value.value().to_vec()))
         });
         found
@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn last(&mut self, table: Table) -> Result<Option<(String, Vec<u8>)>, StoreError> {
-        let found = read_table(self.database()?, table, |entries| {
+        let found = read_table(self.settled_database()?, table, |entries| {
             let last = entries.last()?;
             Ok(last.map(|(key, value)| (key.value().to_owned(), value.value().to_vec())))
         });
@@ -71,7 +71,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let beyond = (Bound::Excluded(key), Bound::Unbounded);
-        let found = read_table(self.database()?, table, |entries| {
+        let found = read_table(self.settled_database()?, table, |entries| {
             let mut values = Vec::new();
             let mut bytes = 0;
             for entry in entries.range::<&str>(beyond)?.take(limit) {
@@ -94,7 +94,7 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn bytes_of(&mut self, table: Table) -> Result<u64, StoreError> {
-        let counted = read_table(self.database()?, table, |entries| {
+        let counted = read_table(self.settled_database()?, table, |entries| {
             let mut bytes = 0;
             for entry in entries.iter()? {
                 let (key, value) = entry?;
@@ -112,7 +112,7 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn stretch(&mut self, stretch: &Stretch) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let found = read_table(self.database()?, stretch.table, |entries| {
+        let found = read_table(self.settled_database()?, stretch.table, |entries| {
             let mut all = with_prefix(&entries, &stretch.prefix)?;
             let mut found = Vec::new();
             while found.len() < stretch.limit {
@@ -135,7 +135,7 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn keys(&mut self, table: Table) -> Result<Vec<String>, StoreError> {
-        let found = read_table(self.database()?, table, |entries| {
+        let found = read_table(self.settled_database()?, table, |entries| {
             let keys = entries.iter()?.map(|entry| Ok(entry?.0.value().to_owned()));
             keys.collect()
         });

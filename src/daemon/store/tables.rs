@@ -43,9 +43,10 @@ pub(super) fn read_count(database: &Database) -> Result<u64, redb::Error> {
     Ok(meta.get(COMMITS_KEY)?.map_or(0, |count| count.value()))
 }
 
-pub(super) fn write_all(
+/// Writes these changes in one transaction, those of a key in their order.
+pub(super) fn write_all<'w>(
     database: &Database,
-    writes: &[Write],
+    writes: impl Iterator<Item = &'w Write> + Clone,
     number: u64,
 ) -> Result<(), redb::Error> {
     let writing = database.begin_write()?;
@@ -54,7 +55,7 @@ pub(super) fn write_all(
         let here = |write: &&Write| match write {
             Write::Put { table: t, .. } | Write::Delete { table: t, .. } => *t == table,
         };
-        let mut writes = writes.iter().filter(here).peekable();
+        let mut writes = writes.clone().filter(here).peekable();
         if writes.peek().is_none() {
             continue;
         }

@@ -1,5 +1,7 @@
 //! The store on real files, and on a disk that fails, is read-only or counts its syncs.
 
+mod log;
+
 use super::tables::{FORMAT_KEY, META, definition};
 use super::*;
 use crate::rack::record::{End, Stretch, Table};

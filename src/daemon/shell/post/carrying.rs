@@ -222,7 +222,7 @@ impl Shell {
             if let Post::Shared(shared) = &mut self.post {
                 shared.locals.push_back((number, shared.fence, ticket));
             }
-            self.remember(number, writes);
+            self.remember(number, writes, false);
         }
         for told in told {
             self.take_told(told);

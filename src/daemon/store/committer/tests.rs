@@ -9,6 +9,7 @@ fn batch(ticket: u64, key: &str, value: &str) -> Batch {
     Batch {
         ticket,
         writes: vec![put(Table::Tasks, key, value)],
+        awaited: true,
     }
 }
 
@@ -67,6 +68,7 @@ fn of_one_key_the_last_word_is_remembered() {
         .try_send(Batch {
             ticket: 4,
             writes: forgotten,
+            awaited: true,
         })
         .unwrap();
     batches.close();
@@ -174,6 +176,7 @@ fn a_look_sees_what_was_committed_before_it() {
             .try_send(Batch {
                 ticket,
                 writes: vec![put(Table::Audit, key, key)],
+                awaited: true,
             })
             .unwrap();
         while waiting::block_on(outcomes.recv()) != Ok(Committed::Durable(ticket)) {}
@@ -210,7 +213,14 @@ fn the_first_record_of_a_task_that_failed_is_never_written_and_the_disk_is_asked
             put(Table::Tasks, "old", "y"),
             put(Table::Batches, "b", "x"),
         ];
-        batches.send(Batch { ticket: 1, writes }).await.unwrap();
+        batches
+            .send(Batch {
+                ticket: 1,
+                writes,
+                awaited: true,
+            })
+            .await
+            .unwrap();
         for _ in 0..3 {
             let outcome = outcomes.recv().await;
             assert!(matches!(outcome, Ok(Committed::Failed { ticket: 1, .. })));
@@ -224,7 +234,14 @@ fn the_first_record_of_a_task_that_failed_is_never_written_and_the_disk_is_asked
             key: "new".into(),
         };
         let writes = vec![gone];
-        batches.send(Batch { ticket: 3, writes }).await.unwrap();
+        batches
+            .send(Batch {
+                ticket: 3,
+                writes,
+                awaited: true,
+            })
+            .await
+            .unwrap();
         assert_eq!(outcomes.recv().await, Ok(Committed::Durable(3)));
         batches
             .send(batch(4, "new", "of another life"))
@@ -267,4 +284,51 @@ fn nothing_of_a_refused_task_is_found_by_a_life_that_begins_before_its_delete() 
         world,
     ));
     assert_eq!(texts(&mut store), [""; 0]);
+}
+
+#[test]
+fn what_is_durable_is_in_the_log_at_once_and_in_the_journal_a_moment_later() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Disk::default().store(home.path()).unwrap();
+    store.keep_log();
+    let (batches, inbox) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    // What somebody has who copies the journal without its log.
+    let in_the_journal = || {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(
+            home.path().join("journal.redb"),
+            copy.path().join("journal.redb"),
+        )
+        .unwrap();
+        texts(&mut Store::open(copy.path()).unwrap()).len()
+    };
+    let world = async {
+        // What nobody waits for goes into the journal alone.
+        let idle = Batch {
+            awaited: false,
+            ..batch(1, "1", "x")
+        };
+        batches.send(idle).await.unwrap();
+        assert_eq!(outcomes.recv().await, Ok(Committed::Durable(1)));
+        assert_eq!(in_the_journal(), 1);
+        for ticket in 2..=5 {
+            let batch = batch(ticket, &ticket.to_string(), "x");
+            batches.send(batch).await.unwrap();
+            assert_eq!(outcomes.recv().await, Ok(Committed::Durable(ticket)));
+        }
+        assert_eq!(in_the_journal(), 1);
+        let until = Instant::now() + Duration::from_secs(60);
+        while in_the_journal() < 5 {
+            assert!(Instant::now() < until, "it stays in the log");
+            waiting::sleep(Duration::from_millis(20)).await;
+        }
+        batches.send(batch(6, "6", "x")).await.unwrap();
+        assert_eq!(outcomes.recv().await, Ok(Committed::Durable(6)));
+        batches.close();
+    };
+    let committing = run(store, Vec::new(), inbox, nobody_looks(), outbox, NEVER);
+    let (mut store, ()) = waiting::block_on(future::zip(committing, world));
+    assert!(!home.path().join("journal.log").exists());
+    assert_eq!(texts(&mut store).len(), 6);
 }
