@@ -20,7 +20,7 @@ fn changes(number: u64) -> Vec<Write> {
 /// A log with these transactions.
 fn log(numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let records = numbers.into_iter();
-    let bytes = records.flat_map(|number| Encoded::new(number, &changes(number)).0);
+    let bytes = records.flat_map(|number| Encoded::new(number, &changes(number)).blocks().to_vec());
     let mut bytes: Vec<u8> = bytes.collect();
     bytes.resize(bytes.len() + 100, 0);
     bytes
@@ -52,7 +52,11 @@ fn what_the_journal_has_not_is_found_and_what_it_has_is_passed_over() {
 #[test]
 fn records_of_an_earlier_round_that_stand_behind_the_newest_are_not_taken_for_more() {
     // All of one length, so that an old one begins where the new one ends.
-    let alike = |number| Encoded::new(number, &[put(Table::Tasks, "k", "v")]).0;
+    let alike = |number| {
+        Encoded::new(number, &[put(Table::Tasks, "k", "v")])
+            .blocks()
+            .to_vec()
+    };
     let mut bytes: Vec<u8> = (1..=9).flat_map(alike).collect();
     let new = alike(10);
     bytes[..new.len()].copy_from_slice(&new);
@@ -93,22 +97,51 @@ fn a_log_of_another_journal_of_another_time_or_of_another_format_is_foreign() {
 #[test]
 fn of_a_log_that_is_cut_or_damaged_anywhere_what_stands_before_is_whole() {
     let bytes = log(1..=9);
-    let mut ends = vec![0];
+    // Each record, without the zeros behind it.
+    let mut records = Vec::new();
     for number in 1..=9 {
-        ends.push(ends[ends.len() - 1] + Encoded::new(number, &changes(number)).0.len());
+        let begin = records.len() * BLOCK;
+        let body = u32::from_le_bytes(bytes[begin..begin + 4].try_into().unwrap());
+        records.push((number, begin..begin + HEAD + body as usize));
     }
-    let before = |at: usize| ends.iter().filter(|end| **end <= at).count() as u64 - 1;
-    for at in 0..bytes.len() - 100 {
-        let whole = Some(before(at)).filter(|whole| *whole > 0);
-        assert_eq!(last(&bytes[..at], 0), whole, "cut at {at}");
+    let whole = |at| Some(records.iter().filter(|(_, of)| of.end <= at).count() as u64);
+    let whole = |at| whole(at).filter(|whole| *whole > 0);
+    let hit = |at| records.iter().find(|(_, of)| of.contains(&at));
+    for at in (0..9 * BLOCK).filter(|at| at % BLOCK < 200 || at % 61 == 0) {
+        assert_eq!(last(&bytes[..at], 0), whole(at), "cut at {at}");
         let mut torn = bytes.clone();
         torn[at..].fill(0);
         // Zeros may be what stood there.
-        assert!(last(&torn, 0) >= whole, "zeros from {at} on");
+        assert!(last(&torn, 0) >= whole(at), "zeros from {at} on");
+        let left = match hit(at) {
+            Some((number, _)) => Some(number - 1).filter(|left| *left > 0),
+            None => Some(9),
+        };
         for flipped in [0x01, 0x80] {
             let mut damaged = bytes.clone();
             damaged[at] ^= flipped;
-            assert_eq!(last(&damaged, 0), whole, "byte {at}");
+            assert_eq!(last(&damaged, 0), left, "byte {at}");
         }
+    }
+}
+
+#[test]
+fn what_is_written_is_whole_blocks_that_lie_as_the_disk_wants_them() {
+    for length in [0, 1, 3000, 4080, 4096, 9000, 100_000] {
+        let encoded = Encoded::new(1, &[put(Table::Tasks, "k", &"v".repeat(length))]);
+        let blocks = encoded.blocks();
+        assert_eq!(
+            (blocks.len() % BLOCK, blocks.as_ptr().align_offset(BLOCK)),
+            (0, 0)
+        );
+        assert!((length..length + BLOCK + 100).contains(&blocks.len()));
+        assert_eq!(last_of(blocks), Some(1));
+    }
+}
+
+fn last_of(bytes: &[u8]) -> Option<u64> {
+    match rest_of(bytes, 0, FORMAT) {
+        Rest::Changes(_, last) => Some(last),
+        Rest::Nothing | Rest::Foreign => None,
     }
 }
