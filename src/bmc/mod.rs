@@ -190,7 +190,7 @@ impl Bmc {
             keepalive_after: settings.care.keepalive,
             grace_until: now,
             knowledge,
-            failures: Fifo::new(),
+            failures: Fifo::with_room(FAILURES_AT_ONCE),
             own_failures: 0,
             quits: None,
             settings,
@@ -651,3 +651,6 @@ impl Bmc {
 }
 
 const FAILURES_KEPT: usize = 16;
+/// Room for what a restart of the BMC makes: a rack whose BMCs are all restarted takes no more memory
+/// than before.
+const FAILURES_AT_ONCE: usize = 4;

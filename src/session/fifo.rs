@@ -16,6 +16,11 @@ impl<T> Fifo<T> {
         Self(None)
     }
 
+    /// With room for so many from the beginning, as long as it is not empty again.
+    pub(crate) fn with_room(items: usize) -> Self {
+        Self(Some(Box::new(VecDeque::with_capacity(items))))
+    }
+
     pub(crate) fn push_back(&mut self, item: T) {
         self.begun().push_back(item);
     }
@@ -55,7 +60,7 @@ impl<T> Fifo<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.len() == 0
     }
 
     pub(crate) fn front(&self) -> Option<&T> {
