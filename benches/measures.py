@@ -36,6 +36,15 @@ def resident(pid):
     return int(re.search(r"^VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1]) / 1024
 
 
+def resident_over(pid, seconds):
+    """MB, the median over so long: what is mapped of the program changes from moment to moment."""
+    end, found = time.time() + seconds, []
+    while time.time() < end:
+        found.append(resident(pid))
+        time.sleep(2)
+    return sorted(found)[len(found) // 2]
+
+
 def ask(path, line, body=None, patience=60):
     """One request over the Unix socket: status and body."""
     status, text, _ = ask_at(path, line, body, patience)
@@ -347,15 +356,15 @@ def memory(nodes, minutes=0):
         first = Sim(bed, nodes, port=20000)
         with running(Daemon(bed, first, "", 'idle_close = "1h"\n')) as (daemon,):
             daemon.until_known(nodes, every=0.5)
-            time.sleep(5)
-            before = resident(daemon.pid)
+            # A minute is a round of regular readings.
+            time.sleep(max(minutes * 30 - 60, 5))
+            before = resident_over(daemon.pid, 60)
             found = {f"memory {nodes}": before, f"memory {nodes} told": f"started with {daemon.start_cpu:.2f} s of CPU"}
             if minutes:
-                time.sleep(minutes * 30)
                 first.stop()
                 first = Sim(bed, nodes, port=20000)
-                time.sleep(minutes * 30)
-                after = resident(daemon.pid)
+                time.sleep(minutes * 30 - 60)
+                after = resident_over(daemon.pid, 60)
                 found |= {"memory flat": after / before, "memory flat told": f"{before:.1f}, then {after:.1f} MB"}
         with running(first):
             # The second start finds a journal.
