@@ -57,6 +57,8 @@ pub(super) enum Input {
     Datagrams(Received),
     /// The journal wrote, or could not.
     Committed(Committed),
+    /// The journal's thread broke down.
+    JournalGone,
     /// A signal came.
     Signal(Signal),
     /// The oldest records of the audit trail, of which there are too many.
@@ -129,6 +131,9 @@ struct Shell {
     going_down: Option<Sender<()>>,
     /// What a person has to mend in the configuration before the daemon can go on.
     mistake: Option<String>,
+    /// Nothing can be remembered any more in this life. Ended here, the daemon is started again,
+    /// and goes on from what is on the disk.
+    journal_gone: bool,
     /// When patience with the shutdown ends.
     stop_by: Option<Instant>,
     watchdog: Option<Duration>,
@@ -221,7 +226,7 @@ impl Shell {
             let now = self.now();
             let quiet = self.post.is_over();
             let over = |by| quiet || now >= by;
-            if self.stop_by.is_some_and(over) || self.mistake.is_some() {
+            if self.stop_by.is_some_and(over) || self.mistake.is_some() || self.journal_gone {
                 break;
             }
             let due = self.due_at().unwrap_or(self.housekeeping_at);
@@ -338,6 +343,7 @@ impl Shell {
                 self.unconfirmed.heard_of(ticket);
                 self.unrecorded(ticket, &reason, now);
             }
+            Input::JournalGone => self.journal_gone = true,
             Input::Signal(Signal::SIGHUP) => self.begin_reload(),
             Input::Signal(signal) => self.begin_stop(signal, now),
             Input::Resolved(node, host, answer) => {

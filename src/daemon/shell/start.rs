@@ -106,6 +106,7 @@ pub(in crate::daemon) async fn run(
         api: configuration.api,
         going_down: Some(clients.going_down),
         mistake: None,
+        journal_gone: false,
         stop_by: None,
         watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
         housekeeping_at: Instant::START,
@@ -180,7 +181,8 @@ async fn wait_for(committer: JoinHandle<Store>) -> Result<(), Failure> {
     match committer.join() {
         Ok(_) => Ok(()),
         Err(_) => Err(Failure::new(
-            "what writes the journal broke down, and its last records may be lost: please report this, with the log",
+            "what writes the journal broke down, and its last records may be lost; the next start goes on from what is on \
+             the disk: please report this, with the log",
         )),
     }
 }
@@ -272,13 +274,15 @@ fn context(
     Ok((Rc::new(context), clients))
 }
 
-/// Passes what the journal's thread says on to the loop.
+/// Passes what the journal's thread says on to the loop, and that the thread has ended.
 async fn pass_outcomes(from: Receiver<Committed>, to: Sender<Input>) {
     while let Ok(committed) = from.recv().await {
         if to.send(Input::Committed(committed)).await.is_err() {
             return;
         }
     }
+    // A daemon that stops has no loop any more.
+    let _ = to.send(Input::JournalGone).await;
 }
 
 async fn pass_signals(signals: Signals, to: Sender<Input>) {
@@ -313,3 +317,20 @@ const JOIN_LOOK: Duration = Duration::from_millis(2);
 const OPENING: u32 = 60_000_000;
 /// By then most racks are known, and what their log-ins took is free.
 const KNOWN_BY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loop_hears_that_the_journals_thread_is_gone_after_all_that_it_said() {
+        let (outbox, outcomes) = smol::channel::unbounded();
+        let (to, inputs) = smol::channel::unbounded();
+        outbox.try_send(Committed::Durable(3)).unwrap();
+        drop(outbox);
+        smol::block_on(pass_outcomes(outcomes, to));
+        let heard = std::iter::from_fn(|| inputs.try_recv().ok());
+        let heard: Vec<String> = heard.map(|input| format!("{input:?}")).collect();
+        assert_eq!(heard, ["Committed(Durable(3))", "JournalGone"]);
+    }
+}

@@ -163,6 +163,24 @@ fn the_thread_gives_the_store_back_when_nobody_sends_any_more() {
     assert_eq!(texts(&mut thread.join().unwrap()), ["tasks/1=x"]);
 }
 
+/// The class: the thread that writes the journal broke down, and the daemon ran on without a memory.
+#[test]
+fn a_thread_that_breaks_down_has_no_more_outcomes_and_leaves_what_was_durable() {
+    let home = tempfile::tempdir().unwrap();
+    let (batches, inbox) = unbounded();
+    let (looks, wanted) = unbounded();
+    let (outbox, outcomes) = unbounded();
+    let store = Store::open(home.path()).unwrap();
+    let thread = spawn(store, inbox, wanted, outbox).unwrap();
+    batches.send_blocking(batch(1, "1", "x")).unwrap();
+    assert_eq!(outcomes.recv_blocking(), Ok(Committed::Durable(1)));
+    let breaks: StoreQuery = Box::new(|_| panic!("as the test wants it"));
+    looks.send_blocking(breaks).unwrap();
+    assert!(outcomes.recv_blocking().is_err());
+    assert!(thread.join().is_err());
+    assert_eq!(texts(&mut Store::open(home.path()).unwrap()), ["tasks/1=x"]);
+}
+
 #[test]
 fn a_look_sees_what_was_committed_before_it() {
     let home = tempfile::tempdir().unwrap();
