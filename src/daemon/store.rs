@@ -54,10 +54,10 @@ pub struct Store {
     database: Option<Database>,
     /// The transactions that were made, as of the last one that is known to be durable.
     commits: u64,
-    /// The last number that a transaction was given, whatever became of it.
-    tried: u64,
     /// Those of them that are in the journal.
     settled: u64,
+    /// The last number that a transaction was given, whatever became of it.
+    tried: u64,
     /// What the log has and the journal has not: of each key the last change.
     unsettled: Changes,
     /// Whether a log is kept, and it. One that fails is given up, until the journal has all.

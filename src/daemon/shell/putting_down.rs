@@ -38,13 +38,7 @@ impl Shell {
     /// Carries to the journal what the rack has put down before a call, which would pass for what
     /// the call began or touched.
     pub(super) fn put_down_earlier(&mut self) {
-        let batches = match &mut self.post {
-            Post::Shared(shared) => shared.keeper.poll_all_writes(),
-            Post::Alone(rack) => {
-                self.write_at = None;
-                std::iter::from_fn(|| rack.poll_writes()).collect()
-            }
-        };
+        let batches = self.take_all_batches();
         // It goes with the call's own, which somebody waits for.
         self.carry_batches(batches, true);
     }
@@ -71,10 +65,20 @@ impl Shell {
         if let Post::Shared(shared) = &mut self.post {
             return shared.keeper.poll_writes(self.awake_at);
         }
-        let due = self.writes_now();
-        match self.post.rack_mut().filter(|_| due) {
-            Some(rack) => std::iter::from_fn(|| rack.poll_writes()).collect(),
-            None => Vec::new(),
+        match self.writes_now() {
+            true => self.take_all_batches(),
+            false => Vec::new(),
+        }
+    }
+
+    /// The same, with what may wait.
+    fn take_all_batches(&mut self) -> Vec<(u64, Vec<Write>)> {
+        match &mut self.post {
+            Post::Shared(shared) => shared.keeper.poll_all_writes(),
+            Post::Alone(rack) => {
+                self.write_at = None;
+                std::iter::from_fn(|| rack.poll_writes()).collect()
+            }
         }
     }
 
@@ -85,14 +89,10 @@ impl Shell {
         let now = self.awake_at;
         let at_once = self.accepting.is_some() || self.stop_by.is_some();
         let unwritten = self.post.rack().map_or(Unwritten::Nothing, Rack::unwritten);
-        let due = match unwritten {
+        match unwritten {
             Unwritten::Nothing | Unwritten::Awaited => true,
             Unwritten::Idle => at_once || *self.write_at.get_or_insert(now + GATHER) <= now,
-        };
-        if due {
-            self.write_at = None;
         }
-        due
     }
 
     /// Whether an order or an answer waits for what the rack has put down.

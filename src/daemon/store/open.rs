@@ -48,6 +48,17 @@ impl Store {
         let lock = Lock::of_a_look(directory)?;
         let untouched = |file| checked().create_with_backend(Untouched::new(file)?);
         let mut store = Self {
+            looks_only: true,
+            lock,
+            ..Self::closed(directory, Box::new(untouched), Hold::default())
+        };
+        store.reopen()?;
+        Ok(store)
+    }
+
+    /// The memory in a directory, of which nothing was read yet.
+    fn closed(directory: &Path, open_database: OpenDatabase, hold: Hold) -> Self {
+        Self {
             path: directory.join(FILE),
             database: None,
             commits: 0,
@@ -57,17 +68,15 @@ impl Store {
             keeps_log: false,
             log: None,
             missed_log: false,
-            open_database: Box::new(untouched),
-            hold: Hold::default(),
-            looks_only: true,
+            open_database,
+            hold,
+            looks_only: false,
             opened: None,
             size: Arc::default(),
             copied: Copied::No,
             unsynced: false,
-            lock,
-        };
-        store.reopen()?;
-        Ok(store)
+            lock: None,
+        }
     }
 
     pub(super) fn open_with(
@@ -89,23 +98,8 @@ impl Store {
             .map_err(|reason| at(directory, reason))?;
         let lock = Lock::take(directory)?;
         let mut store = Self {
-            path: directory.join(FILE),
-            database: None,
-            commits: 0,
-            tried: 0,
-            settled: 0,
-            unsettled: Changes::new(),
-            keeps_log: false,
-            log: None,
-            missed_log: false,
-            open_database,
-            hold,
-            looks_only: false,
-            opened: None,
-            size: Arc::default(),
-            copied: Copied::No,
             unsynced: true,
-            lock: None,
+            ..Self::closed(directory, open_database, hold)
         };
         if !lock.was_there && store.path.exists() {
             lock.doubt();

@@ -52,9 +52,7 @@ pub(super) fn write_all<'w>(
     let writing = database.begin_write()?;
     writing.open_table(META)?.insert(COMMITS_KEY, number)?;
     for table in Table::ALL {
-        let here = |write: &&Write| match write {
-            Write::Put { table: t, .. } | Write::Delete { table: t, .. } => *t == table,
-        };
+        let here = |write: &&Write| write.table_and_key().0 == table;
         let mut writes = writes.clone().filter(here).peekable();
         if writes.peek().is_none() {
             continue;
