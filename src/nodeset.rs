@@ -273,6 +273,11 @@ pub fn expand_pattern(text: &str) -> Result<Vec<String>, NodeSetError> {
 ///
 /// [`expand`] makes the same names of it, as long as no name has a blank or one of `[],!&@` in it.
 pub fn fold<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<S> = names.into_iter().collect();
+    // As good as always.
+    if let [one] = names.as_slice() {
+        return one.as_ref().to_owned();
+    }
     // Names of one build (the same text between their numbers) can be written with brackets.
     let mut builds: BTreeMap<Vec<String>, BTreeSet<Vec<Number>>> = BTreeMap::new();
     for name in names {

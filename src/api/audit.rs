@@ -333,9 +333,11 @@ pub(crate) fn extent(head: &AuditHead, removed: u64) -> String {
 
 /// The SHA-256 of a record's text, in hexadecimal.
 pub(crate) fn hash(text: &[u8]) -> String {
+    let digits = b"0123456789abcdef";
     Sha256::digest(text)
         .iter()
-        .map(|byte| format!("{byte:02x}"))
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(digits[usize::from(digit)]))
         .collect()
 }
 

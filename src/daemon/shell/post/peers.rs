@@ -5,13 +5,13 @@
 //! choose to whom the rack is handed over; nothing that keeps a machine from being pressed twice
 //! rests on it.
 
+use crate::api::audit::hash;
 use crate::etcd::{Entry, Op, Request, Span, Txn};
 use crate::model::HaHost;
 use crate::rack::settings::NodeSettings;
 use crate::tenure::keys::{self, Keys};
 use crate::time::{Instant, WallTime};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -213,8 +213,7 @@ pub(super) fn digest(nodes: &[NodeSettings]) -> String {
         })
         .collect();
     lines.sort_unstable();
-    let digest = Sha256::digest(lines.concat().as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash(lines.concat().as_bytes())
 }
 
 /// How often a host speaks, where it has nothing new to say.
