@@ -221,14 +221,19 @@ impl CommandLine {
     /// # Errors
     /// clap's, ready to be printed.
     pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = help::command();
         let words = fingers::translated(words.into_iter().collect());
         if words.len() < 2 {
-            return Err(help::bare(command));
+            return Err(help::bare(help::command()));
         }
+        // What only people read who want help, or made a mistake, is written when there is one.
+        let read = Self::read_by(help::parser(), &words);
+        read.or_else(|_| Self::read_by(help::command(), &words))
+    }
+
+    fn read_by(mut command: clap::Command, words: &[OsString]) -> Result<Self, clap::Error> {
         let matches = command
-            .try_get_matches_from_mut(&words)
-            .map_err(|mistake| help::explained(mistake, &command, &words))?;
+            .try_get_matches_from_mut(words)
+            .map_err(|mistake| help::explained(mistake, &command, words))?;
         let mut line =
             Self::from_arg_matches(&matches).map_err(|mistake| mistake.format(&mut command))?;
         if let Err(why) = line.common.settle(&matches) {
@@ -237,6 +242,8 @@ impl CommandLine {
         if matches!(line.verb, Verb::Racks(_)) {
             (line.common.fleet, line.common.rack) = (true, None);
         }
+        // Thousands of small pieces, which end with the program.
+        std::mem::forget(command);
         Ok(line)
     }
 }

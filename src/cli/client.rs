@@ -4,7 +4,7 @@
 //! Knows paths and queries; how a request travels is `connect`'s affair, what is printed that of
 //! the verbs.
 
-use super::connect::{Endpoint, Way, request, text};
+use super::connect::{Endpoint, Way, request, text, value};
 use super::exit::Failure;
 use crate::model;
 use http::Method;
@@ -88,7 +88,12 @@ impl Client {
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, Failure> {
-        let value = request(&self.endpoint, Method::GET, path, None, wait).await?;
+        let text = text(&self.endpoint, Method::GET, path, None, wait).await?;
+        // At once, as lists are long; where that fails the place of the mistake is looked for.
+        if let Ok(read) = serde_json::from_str(&text) {
+            return Ok(read);
+        }
+        let value = value(&self.endpoint, &Method::GET, path, &text)?;
         understand(path, value)
     }
 

@@ -271,10 +271,18 @@ pub(super) async fn request(
     wait: Duration,
 ) -> Result<Value, Failure> {
     let text = text(way, method.clone(), path, body, wait).await?;
+    value(way, &method, path, &text)
+}
+
+/// An answer's value.
+///
+/// # Errors
+/// It is no JSON.
+pub(super) fn value(way: &Way, method: &Method, path: &str, text: &str) -> Result<Value, Failure> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_str(&text).map_err(|e| Failure::Broken {
+    serde_json::from_str(text).map_err(|e| Failure::Broken {
         at: way.endpoint().name(),
         why: format!("{method} {path}: the answer is no JSON: {e}"),
     })

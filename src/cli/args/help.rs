@@ -10,22 +10,28 @@ use clap::{Arg, ArgAction, Command, CommandFactory};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::ffi::OsString;
 
-/// The command line as it is read and explained: options of every verb are shown by `rackbmc
-/// --help` alone.
-pub(crate) fn command() -> Command {
-    let mut command = CommandLine::command()
+/// The command line as it is read.
+pub(crate) fn parser() -> Command {
+    let command = CommandLine::command()
         .disable_help_flag(true)
-        .arg(help_flag())
-        .mut_args(|arg| {
-            let global = arg.is_global_set() && arg.get_id() != "help";
-            // A variable of the environment that is empty is as good as none.
-            let variable = arg.get_env().and_then(std::env::var_os);
-            let arg = match variable.is_some_and(|value| value.is_empty()) {
-                true => arg.env(None::<&str>),
-                false => arg,
-            };
-            arg.hide(global)
-        });
+        .arg(help_flag());
+    // A variable of the environment that is empty is as good as none.
+    let is_empty = |arg: &&Arg| {
+        let variable = arg.get_env().and_then(std::env::var_os);
+        variable.is_some_and(|value| value.is_empty())
+    };
+    let empty = command.get_arguments().filter(is_empty);
+    let empty: Vec<_> = empty.map(|arg| arg.get_id().clone()).collect();
+    let without = |command: Command, id| command.mut_arg(id, |arg| arg.env(None::<&str>));
+    empty.into_iter().fold(command, without)
+}
+
+/// The command line as it is explained: options of every verb are shown by `rackbmc --help` alone.
+pub(crate) fn command() -> Command {
+    let mut command = parser().mut_args(|arg| {
+        let global = arg.is_global_set() && arg.get_id() != "help";
+        arg.hide(global)
+    });
     let text = all_verbs(&command);
     for (verb, _, examples) in entries() {
         command = command.mut_subcommand(verb, |sub| with_examples(sub, examples));
