@@ -1,6 +1,7 @@
 //! The loop: one input, drain every output of the [`Rack`], wait for the next. The rack decides;
 //! this carries.
 
+mod answering;
 mod catching_up;
 mod looks;
 mod post;
@@ -31,6 +32,7 @@ use crate::rack::call::{self, CallId, Refused};
 use crate::rack::{Rack, Remembered};
 use crate::tenure::RequestId;
 use crate::time::Instant;
+use answering::Held;
 use catching_up::CatchingUp;
 use looks::Looks;
 use nix::sys::signal::Signal;
@@ -103,7 +105,7 @@ struct Shell {
     /// Taken away at the end, so that the journal's thread ends.
     journal: Option<Sender<Batch>>,
     /// What goes to it next, at once.
-    batches: Vec<Batch>,
+    batch: Option<Batch>,
     last_ticket: u64,
     unconfirmed: Unconfirmed,
     /// When what nobody waits for is written.
@@ -114,6 +116,7 @@ struct Shell {
     replies: BTreeMap<CallId, Waiting>,
     /// What the rack said and nobody was told yet.
     answers: Vec<(CallId, Result<call::Answer, Refused>)>,
+    held: Held,
     /// The call of this turn that is meant to change something.
     accepting: Option<(CallId, Rc<Noted>)>,
     next_call: u64,
@@ -212,6 +215,7 @@ impl Shell {
 
     async fn run(
         mut self,
+        outcomes: Receiver<Committed>,
         inputs: Receiver<Input>,
         asked: Receiver<Asked>,
         audits: Receiver<Audit>,
@@ -232,10 +236,12 @@ impl Shell {
             let due = self.due_at().unwrap_or(self.housekeeping_at);
             let wake = due.min(self.housekeeping_at).max(self.listen_until);
             let more = self.sending.more_at.into_iter().chain(self.write_at);
+            let more = more.chain(self.held.until());
             let wake = more.fold(wake, Instant::min);
             alarm.set(wake, self.clock);
             let room = self.records.has_room();
-            let turn = async { inputs.recv().await.map_or(Turn::Time, Turn::Input) }
+            let turn = async { Turn::Input(next_outcome(&outcomes).await) }
+                .or(async { inputs.recv().await.map_or(Turn::Time, Turn::Input) })
                 .or(async {
                     match asked.recv().await {
                         Ok(asked) => Turn::Asked(asked),
@@ -305,6 +311,9 @@ impl Shell {
     /// What is left to be done when the loop has ended.
     fn end(mut self, audits: &Receiver<Audit>) -> Result<(), Failure> {
         self.drain();
+        for (call, answer) in std::mem::take(&mut self.answers) {
+            self.answer(call, answer);
+        }
         // What the API said at the very end is audited, too.
         while let Ok(audit) = audits.try_recv() {
             self.record(audit);
@@ -441,9 +450,7 @@ impl Shell {
         self.hand_over_batches();
         self.look_for_surplus();
         self.begin_looks();
-        for (call, answer) in std::mem::take(&mut self.answers) {
-            self.answer(call, answer);
-        }
+        self.give_answers();
     }
 
     /// What is due now and then: a sign of life for systemd, clients that went away, sockets that
@@ -568,6 +575,12 @@ impl Shell {
     }
 }
 
+/// What the journal's thread says next, or that it has ended.
+async fn next_outcome(outcomes: &Receiver<Committed>) -> Input {
+    let next = outcomes.recv().await;
+    next.map_or(Input::JournalGone, Input::Committed)
+}
+
 /// So much later than it is due a regular reading may leave, together with others.
 const TOGETHER: Duration = Duration::from_millis(75);
 /// So many calls that ask for changes are taken together, where so many wait.
@@ -589,3 +602,18 @@ const STOOD_STILL: Duration = Duration::from_secs(3);
 const LISTEN: Duration = Duration::from_millis(200);
 /// How long sessions may take to close.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loop_hears_that_the_journals_thread_is_gone_after_all_that_it_said() {
+        let (outbox, outcomes) = smol::channel::unbounded();
+        outbox.try_send(Committed::Durable(3)).unwrap();
+        drop(outbox);
+        let heard = [0, 1].map(|_| smol::block_on(next_outcome(&outcomes)));
+        let heard = heard.map(|input| format!("{input:?}"));
+        assert_eq!(heard, ["Committed(Durable(3))", "JournalGone"]);
+    }
+}

@@ -103,22 +103,27 @@ impl Shell {
 
     pub(super) fn remember(&mut self, ticket: u64, writes: Vec<Write>, awaited: bool) {
         self.unconfirmed.gave(ticket, self.awake_at);
-        self.batches.push(Batch {
-            ticket,
-            writes,
-            awaited,
-        });
+        let Some(batch) = &mut self.batch else {
+            self.batch = Some(Batch {
+                ticket,
+                writes,
+                awaited,
+            });
+            return;
+        };
+        batch.ticket = batch.ticket.max(ticket);
+        batch.writes.extend(writes);
+        batch.awaited |= awaited;
     }
 
     /// Hands what is to be written to the journal's thread. What callers who are taken together lead
     /// to goes together: else the first of them alone would keep the disk busy while the others come.
     pub(super) fn hand_over_batches(&mut self) {
-        let batches = std::mem::take(&mut self.batches);
-        let Some(journal) = &self.journal else { return };
-        for batch in batches {
-            if journal.try_send(batch).is_err() {
-                log::error!("the journal's thread is gone");
-            }
+        let (Some(journal), Some(batch)) = (&self.journal, self.batch.take()) else {
+            return;
+        };
+        if journal.try_send(batch).is_err() {
+            log::error!("the journal's thread is gone");
         }
     }
 }

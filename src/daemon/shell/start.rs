@@ -1,5 +1,6 @@
 //! From a configuration to a loop that runs, and to its end.
 
+use super::answering::Held;
 use super::catching_up::CatchingUp;
 use super::looks::{LOOKS, Looks, read_trail};
 use super::post::{Post, Shared};
@@ -22,7 +23,7 @@ use crate::daemon::randomness::Kernel;
 use crate::daemon::signals::Signals;
 use crate::daemon::spread::Spread;
 use crate::daemon::store::Store;
-use crate::daemon::store::committer::{self, Committed, StoreQuery};
+use crate::daemon::store::committer::{self, StoreQuery};
 use crate::daemon::systemd::notify;
 use crate::daemon::thread::Executor;
 use crate::daemon::udp::Sockets;
@@ -67,7 +68,6 @@ pub(in crate::daemon) async fn run(
     let committer = committer::spawn(store, batches, looked, committed).map_err(Failure::new)?;
     let (context, clients) = context(looks.clone(), &to_inputs, &configuration, path.clone())?;
     let mut tasks = vec![
-        executor.spawn(pass_outcomes(outcomes, to_inputs.clone())),
         executor.spawn(pass_signals(signals, to_inputs.clone())),
         executor.spawn(serve_unix(listeners.unix.clone(), context.clone())),
     ];
@@ -87,7 +87,7 @@ pub(in crate::daemon) async fn run(
         post,
         sending: Sending::new(sockets, Spread::new(configuration.rack.packets_per_ms)),
         journal: Some(journal),
-        batches: Vec::new(),
+        batch: None,
         last_ticket: 0,
         unconfirmed: Unconfirmed::default(),
         write_at: None,
@@ -95,6 +95,7 @@ pub(in crate::daemon) async fn run(
         journal_size,
         replies: BTreeMap::new(),
         answers: Vec::new(),
+        held: Held::default(),
         accepting: None,
         next_call: 0,
         to_inputs,
@@ -129,7 +130,7 @@ pub(in crate::daemon) async fn run(
     }
     notify(&[NotifyState::Ready]);
     let (asked, audits) = (clients.asked, clients.audits);
-    let ended = shell.run(inputs, asked, audits, alarm).await;
+    let ended = shell.run(outcomes, inputs, asked, audits, alarm).await;
     listeners.remove();
     wait_for(committer).await?;
     ended?;
@@ -274,17 +275,6 @@ fn context(
     Ok((Rc::new(context), clients))
 }
 
-/// Passes what the journal's thread says on to the loop, and that the thread has ended.
-async fn pass_outcomes(from: Receiver<Committed>, to: Sender<Input>) {
-    while let Ok(committed) = from.recv().await {
-        if to.send(Input::Committed(committed)).await.is_err() {
-            return;
-        }
-    }
-    // A daemon that stops has no loop any more.
-    let _ = to.send(Input::JournalGone).await;
-}
-
 async fn pass_signals(signals: Signals, to: Sender<Input>) {
     loop {
         match signals.next().await {
@@ -317,20 +307,3 @@ const JOIN_LOOK: Duration = Duration::from_millis(2);
 const OPENING: u32 = 60_000_000;
 /// By then most racks are known, and what their log-ins took is free.
 const KNOWN_BY: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_loop_hears_that_the_journals_thread_is_gone_after_all_that_it_said() {
-        let (outbox, outcomes) = smol::channel::unbounded();
-        let (to, inputs) = smol::channel::unbounded();
-        outbox.try_send(Committed::Durable(3)).unwrap();
-        drop(outbox);
-        smol::block_on(pass_outcomes(outcomes, to));
-        let heard = std::iter::from_fn(|| inputs.try_recv().ok());
-        let heard: Vec<String> = heard.map(|input| format!("{input:?}")).collect();
-        assert_eq!(heard, ["Committed(Durable(3))", "JournalGone"]);
-    }
-}

@@ -263,23 +263,25 @@ impl Committer {
             true => self.store.commit_to_log(&writes),
             false => self.store.commit(&writes),
         };
-        let committed = match committed {
+        match committed {
             Ok(()) => {
-                self.admitted.note(&writes);
+                // Said first: orders wait for it.
+                self.say(Committed::Durable(ticket)).await;
                 self.waiting = Waiting::default();
-                Committed::Durable(ticket)
+                self.admitted.note(&writes);
             }
             Err(error) => {
                 for write in writes {
                     self.waiting.put(write);
                 }
                 self.admitted.refuse(&mut self.waiting);
-                Committed::Failed {
-                    ticket,
-                    reason: error.to_string(),
-                }
+                let reason = error.to_string();
+                self.say(Committed::Failed { ticket, reason }).await;
             }
-        };
+        }
+    }
+
+    async fn say(&self, committed: Committed) {
         // Nobody listens any more: the daemon is going down, and what is left is still worth
         // writing.
         let _ = self.outbox.send(committed).await;
@@ -323,11 +325,8 @@ impl Committer {
 
     /// Says that nothing can be remembered, though nothing waits to be.
     async fn tell(&self, error: &StoreError) {
-        let failed = Committed::Failed {
-            ticket: 0,
-            reason: error.to_string(),
-        };
-        let _ = self.outbox.send(failed).await;
+        let reason = error.to_string();
+        self.say(Committed::Failed { ticket: 0, reason }).await;
     }
 
     /// The last words.

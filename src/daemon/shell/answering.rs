@@ -1,0 +1,89 @@
+//! Orders before answers: where many ask for changes at once, who asked first is not told while
+//! what others asked for still waits for the disk, for a moment at most. Telling them takes time
+//! from the orders of all.
+
+use super::{Shell, Waiting};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// Since when answers are held.
+#[derive(Default)]
+pub(super) struct Held {
+    until: Option<Instant>,
+}
+
+impl Held {
+    /// Whether `ready` answers to changes are held, while `waiting` others wait for the disk.
+    fn holds(&mut self, ready: usize, waiting: usize, now: Instant) -> bool {
+        if ready == 0 || waiting < MANY {
+            self.until = None;
+            return false;
+        }
+        let until = *self.until.get_or_insert(now + AT_MOST);
+        if now >= until {
+            self.until = None;
+        }
+        now < until
+    }
+
+    /// When they are given in any case.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+}
+
+impl Shell {
+    /// Gives the answers that the rack has: those to changes last.
+    pub(super) fn give_answers(&mut self) {
+        if self.answers.is_empty() {
+            return;
+        }
+        let changes = self.replies.values().filter(|waiting| !waiting.looks);
+        let changes = changes.count();
+        let is_change = |waiting: &Waiting| !waiting.looks;
+        let (of_changes, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.answers)
+            .into_iter()
+            .partition(|(call, _)| self.replies.get(call).is_some_and(is_change));
+        for (call, answer) in others {
+            self.answer(call, answer);
+        }
+        let ready = of_changes.len();
+        // Calls that were not taken in yet are changes, most of them, where there are many.
+        let waiting = changes.saturating_sub(ready) + self.context.asks.len();
+        if self.stop_by.is_none() && self.held.holds(ready, waiting, self.awake_at) {
+            self.answers = of_changes;
+            return;
+        }
+        for (call, answer) in of_changes {
+            self.answer(call, answer);
+        }
+    }
+}
+
+/// So many that wait are many.
+const MANY: usize = 8;
+/// As long as an answer is held.
+const AT_MOST: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_wait_for_the_orders_of_many_and_not_for_long() {
+        let mut held = Held::default();
+        let begun = Instant::START + Duration::from_secs(7);
+        let after = |millis| begun + Duration::from_millis(millis);
+        assert!(!held.holds(3, MANY - 1, begun), "few wait");
+        assert_eq!(held.until(), None);
+        assert!(held.holds(3, MANY, begun));
+        assert!(held.holds(9, 200, after(19)));
+        assert_eq!(held.until(), Some(after(20)));
+        assert!(!held.holds(9, 200, after(20)), "long enough");
+        // Those that come then are held for as long, each time.
+        assert!(held.holds(1, 200, after(21)));
+        assert!(!held.holds(40, 0, after(22)), "nobody waits any more");
+        assert!(!held.holds(0, 200, after(23)));
+        assert_eq!(held.until(), None);
+    }
+}
