@@ -112,13 +112,18 @@ pub(super) fn watch_twins(
 ) -> Vec<(NodeId, Vec<Effect>)> {
     let mut touched = inventory.note_address(id);
     touched.extend(inventory.note_guid(id, at.now));
+    // Every settling of a node comes here: the usual case must cost nothing.
+    if touched.is_empty() && inventory.is_alone(id) {
+        debug_assert!(inventory.twins(id).is_empty(), "a twin was not noticed");
+        return Vec::new();
+    }
     touched.push(id);
     let mut effects = Vec::new();
     for id in touched {
         let twins = inventory.twins(id);
         let told = inventory.get(id).is_some_and(Node::is_told_shared);
-        // Every settling of a node comes here: the usual case must cost nothing.
         if twins.is_empty() && !told {
+            inventory.note_alone(id);
             continue;
         }
         let by_address = |(_, shared): &(NodeId, Shared)| *shared == Shared::Address;

@@ -42,6 +42,8 @@ pub(super) struct Inventory {
     by_guid: BTreeSet<(Uuid, NodeId)>,
     /// Nodes of whose BMC nobody knows yet who it is.
     untried: BTreeSet<NodeId>,
+    /// Counts whatever may give a node a twin, or take it away.
+    relations: u64,
     timers: BTreeSet<(Instant, NodeId)>,
     /// Those of regular readings, which may wait for others.
     readings: BTreeSet<(Instant, NodeId)>,
@@ -59,6 +61,7 @@ impl Inventory {
         self.order.push(id);
         self.nodes.insert(id, Box::new(node));
         self.untried.insert(id);
+        self.relations += 1;
         self.note_address(id);
         id
     }
@@ -66,6 +69,7 @@ impl Inventory {
     /// Takes a node out; its number leads nowhere from now on.
     pub(super) fn remove(&mut self, id: NodeId) -> Option<Node> {
         let node = self.nodes.remove(&id)?;
+        self.relations += 1;
         self.order.retain(|other| *other != id);
         self.by_name.retain(|_, other| *other != id);
         self.by_uuid.remove(&node.settings.uuid);
@@ -183,6 +187,19 @@ impl Inventory {
         twins
     }
 
+    /// The node was found to have no twin.
+    pub(super) fn note_alone(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.alone_as_of = Some(self.relations);
+        }
+    }
+
+    /// Whether that still holds: nothing was noted since that could give it one.
+    pub(super) fn is_alone(&self, id: NodeId) -> bool {
+        let node = self.nodes.get(&id);
+        node.is_some_and(|node| node.alone_as_of == Some(self.relations))
+    }
+
     /// The node's BMC may have another GUID than before, or may have been tried for the first time.
     /// The nodes whose twins may be others for that.
     pub(super) fn note_guid(&mut self, id: NodeId, now: Instant) -> Vec<NodeId> {
@@ -193,6 +210,7 @@ impl Inventory {
         let last_one = node.bmc.was_tried(now) && self.untried.remove(&id);
         let old = std::mem::replace(&mut node.noted_guid, guid);
         let mut touched = Vec::new();
+        self.relations += u64::from(last_one || old != guid);
         if old != guid {
             if let Some(old) = old {
                 self.by_guid.remove(&(old, id));
@@ -227,6 +245,7 @@ impl Inventory {
             return Vec::new();
         }
         let old = std::mem::replace(&mut node.noted, address);
+        self.relations += 1;
         let places = old.iter().chain(&address);
         let touched = places.flat_map(|place| self.at(*place)).collect();
         if let Some(old) = old {
@@ -241,6 +260,7 @@ impl Inventory {
         self.by_address.retain(|(_, other)| *other != id);
         self.by_guid.retain(|(_, other)| *other != id);
         self.untried.insert(id);
+        self.relations += 1;
         if let Some(node) = self.nodes.get_mut(&id) {
             (node.noted, node.noted_guid) = (None, None);
         }

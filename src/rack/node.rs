@@ -34,6 +34,8 @@ pub(super) struct Node {
     pub(super) noted: Option<SocketAddr>,
     /// The GUID of its BMC, as the inventory has it.
     pub(super) noted_guid: Option<Uuid>,
+    /// It has no twin, as of that many changes of the inventory.
+    pub(super) alone_as_of: Option<u64>,
     /// What was told of other nodes that have the same BMC.
     pub(super) told_shared: Option<String>,
     /// When it wants attention, and when it is to be read, as the inventory has it.
@@ -110,6 +112,7 @@ impl Node {
             bmc,
             noted: None,
             noted_guid: None,
+            alone_as_of: None,
             told_shared: None,
             timer: None,
             reading_timer: None,
