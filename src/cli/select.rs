@@ -62,10 +62,14 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
                 .into(),
         ));
     }
+    let all = wanted.all || wanted.nodes.is_empty();
+    if all && wanted.exclude.is_empty() {
+        return Ok(known);
+    }
     let usage = |e: nodeset::NodeSetError| Failure::Usage(e.to_string());
     let groups = |group: &str| members(&known, group);
     let mut named = wanted.nodes.clone();
-    if wanted.all || named.is_empty() {
+    if all {
         named = vec!["@all".into()];
     }
     let names = nodeset::expand_all(&named, &wanted.exclude, &groups).map_err(usage)?;
