@@ -217,13 +217,18 @@ impl Store {
     }
 
     /// As [`Store::commit`], but into the log, where there is one and it has room: the changes are
-    /// in the journal after the next [`Store::settle`].
+    /// in the journal after the next [`Store::settle`]. Calls `durable` as soon as they are, before
+    /// it does its books.
     ///
     /// # Errors
-    /// As [`Store::commit`].
-    pub(crate) fn commit_to_log(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    /// As [`Store::commit`]; `durable` is not called then.
+    pub(crate) fn commit_to_log(
+        &mut self,
+        writes: &[Write],
+        durable: impl FnOnce(),
+    ) -> Result<(), StoreError> {
         if self.log.is_none() || writes.is_empty() || !self.may_go_to_log() {
-            return self.commit(writes);
+            return self.commit(writes).map(|()| durable());
         }
         if let Err(error) = self.check_there() {
             self.log = None;
@@ -232,15 +237,16 @@ impl Store {
         let number = self.commits + 1;
         let transaction = Encoded::new(number, writes);
         let Some(log) = self.log.as_mut().filter(|log| log.has_room(&transaction)) else {
-            return self.commit(writes);
+            return self.commit(writes).map(|()| durable());
         };
         if let Err(error) = log.append(&transaction) {
             if let Err(reason) = log.take_back() {
                 log::warn!("the log's last transaction cannot be taken back: {reason}");
             }
             self.miss_log(&error);
-            return self.commit(writes);
+            return self.commit(writes).map(|()| durable());
         }
+        durable();
         self.missed_log = false;
         for write in writes {
             let (table, key) = write.table_and_key();

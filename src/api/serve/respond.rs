@@ -597,10 +597,24 @@ async fn asked(
         true => None,
         false => call.at_once(),
     };
+    match at_once {
+        None => put(call, names, peer, noted, connection).await,
+        // In a place of its own, which those who want no news need not have.
+        Some(at_once) => Box::pin(news(call, at_once, names, peer, noted, connection)).await,
+    }
+}
+
+/// The same for a call that waits for news: a client that may have gone is told `at_once` what
+/// there is.
+async fn news(
+    call: Call,
+    at_once: Call,
+    names: Option<NamesTurn>,
+    peer: Rc<Peer>,
+    noted: Rc<Noted>,
+    connection: &Connection,
+) -> Result<Result<Answer, Refused>, Fault> {
     let asking = put(call, names, peer.clone(), noted.clone(), connection);
-    let Some(at_once) = at_once else {
-        return asking.await;
-    };
     let doubtful = async {
         doubtful(connection).await;
         None

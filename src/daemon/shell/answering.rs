@@ -19,7 +19,7 @@ impl Held {
             self.until = None;
             return false;
         }
-        let until = *self.until.get_or_insert(now + AT_MOST);
+        let until = *self.until.get_or_insert(now + HELD_FOR);
         if now >= until {
             self.until = None;
         }
@@ -63,7 +63,7 @@ impl Shell {
 /// So many that wait are many.
 const MANY: usize = 8;
 /// As long as an answer is held.
-const AT_MOST: Duration = Duration::from_millis(20);
+const HELD_FOR: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {

@@ -56,7 +56,7 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 const SETTLE_AFTER: Duration = Duration::from_millis(500);
 const SETTLE_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
-/// Starts the committer's thread. It ends, after a last attempt, when the senders of `inbox` are
+/// Starts the committer's thread; `outbox` has room for whatever it says. It ends, after a last attempt, when the senders of `inbox` are
 /// gone, and gives the store back.
 ///
 /// # Errors
@@ -200,7 +200,7 @@ async fn run(
                 continue;
             }
             Next::Retry if committer.waiting.ticket.is_none() => {
-                committer.tidy().await;
+                committer.tidy();
                 continue;
             }
             Next::Retry => {}
@@ -216,7 +216,7 @@ async fn run(
                 }
             }
         }
-        committer.commit().await;
+        committer.commit();
         if !open {
             return committer.end();
         }
@@ -253,20 +253,21 @@ impl Committer {
     }
 
     /// Writes all that waits.
-    async fn commit(&mut self) {
+    fn commit(&mut self) {
         let Some(ticket) = self.waiting.ticket else {
             return;
         };
         let changes = std::mem::take(&mut self.waiting.changes);
         let writes: Vec<Write> = changes.into_values().collect();
-        let committed = match self.goes_to_log() {
-            true => self.store.commit_to_log(&writes),
-            false => self.store.commit(&writes),
+        let goes_to_log = self.goes_to_log();
+        // Said first: orders wait for it.
+        let durable = || say(&self.outbox, Committed::Durable(ticket));
+        let committed = match goes_to_log {
+            true => self.store.commit_to_log(&writes, durable),
+            false => self.store.commit(&writes).map(|()| durable()),
         };
         match committed {
             Ok(()) => {
-                // Said first: orders wait for it.
-                self.say(Committed::Durable(ticket)).await;
                 self.waiting = Waiting::default();
                 self.admitted.note(&writes);
             }
@@ -276,15 +277,9 @@ impl Committer {
                 }
                 self.admitted.refuse(&mut self.waiting);
                 let reason = error.to_string();
-                self.say(Committed::Failed { ticket, reason }).await;
+                say(&self.outbox, Committed::Failed { ticket, reason });
             }
         }
-    }
-
-    async fn say(&self, committed: Committed) {
-        // Nobody listens any more: the daemon is going down, and what is left is still worth
-        // writing.
-        let _ = self.outbox.send(committed).await;
     }
 
     /// Whether what waits goes into the log first. What nobody waits for does not, where nothing
@@ -299,18 +294,18 @@ impl Committer {
     }
 
     /// Brings what the log has into the journal; where it has nothing, looks after the files.
-    async fn tidy(&mut self) {
+    fn tidy(&mut self) {
         if self.store.is_unsettled() {
             let settled = self.store.settle();
             self.settle_after = settled.as_ref().map_or(self.retry, |()| SETTLE_AFTER);
             if let Err(error) = settled {
-                self.tell(&error).await;
+                self.tell(&error);
             }
             return;
         }
         let lost = self.store.check_there().err();
         if let Some(error) = lost.as_ref().filter(|_| !self.missed) {
-            self.tell(error).await;
+            self.tell(error);
         }
         self.missed = lost.is_some();
         self.look_after = match self.missed {
@@ -324,9 +319,9 @@ impl Committer {
     }
 
     /// Says that nothing can be remembered, though nothing waits to be.
-    async fn tell(&self, error: &StoreError) {
+    fn tell(&self, error: &StoreError) {
         let reason = error.to_string();
-        self.say(Committed::Failed { ticket: 0, reason }).await;
+        say(&self.outbox, Committed::Failed { ticket: 0, reason });
     }
 
     /// The last words.
@@ -337,6 +332,11 @@ impl Committer {
         self.store.sync_count();
         self.store
     }
+}
+
+fn say(outbox: &Sender<Committed>, committed: Committed) {
+    // Nobody listens any more: the daemon is going down, and what is left is still worth writing.
+    let _ = outbox.try_send(committed);
 }
 
 /// What ends the committer's waiting.

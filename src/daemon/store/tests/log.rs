@@ -15,7 +15,9 @@ fn with_log(directory: &Path) -> Store {
 /// Commits task `number`, and says whether it is in the log alone.
 fn commit(store: &mut Store, number: usize) -> bool {
     let task = put(Table::Tasks, &format!("{number:03}"), "t");
-    store.commit_to_log(&[task]).unwrap();
+    let mut told = 0;
+    store.commit_to_log(&[task], || told += 1).unwrap();
+    assert_eq!(told, 1);
     store.is_unsettled()
 }
 
@@ -96,7 +98,7 @@ fn what_is_read_has_what_is_in_the_log() {
     assert!(commit(&mut store, 1));
     assert!(commit(&mut store, 2));
     let gone = [delete(Table::Tasks, "001"), put(Table::Tasks, "002", "two")];
-    store.commit_to_log(&gone).unwrap();
+    store.commit_to_log(&gone, || {}).unwrap();
     assert_eq!(store.entry(Table::Tasks, "001").unwrap(), None);
     assert_eq!(texts(&mut store), ["tasks/002=two"]);
     assert!(!store.is_unsettled());
@@ -111,7 +113,7 @@ fn a_log_that_is_full_makes_way_for_a_commit_to_the_journal_and_begins_anew() {
     let mut settled = 0;
     for number in 0..18 {
         let task = put(Table::Tasks, &format!("{number:03}"), &large);
-        store.commit_to_log(&[task]).unwrap();
+        store.commit_to_log(&[task], || {}).unwrap();
         settled += usize::from(!store.is_unsettled());
         let after = copy(home.path(), &[FILE, LOCK, LOG]);
         let mut next = Store::open(after.path()).unwrap();
@@ -121,7 +123,7 @@ fn a_log_that_is_full_makes_way_for_a_commit_to_the_journal_and_begins_anew() {
     }
     assert_eq!(settled, 2, "each eighth");
     let larger = put(Table::Tasks, "larger", &"x".repeat(2 * ROOM));
-    store.commit_to_log(&[larger]).unwrap();
+    store.commit_to_log(&[larger], || {}).unwrap();
     assert!(!store.is_unsettled());
     assert_eq!(texts(&mut store).len(), 19);
 }
@@ -173,7 +175,9 @@ fn a_disk_that_takes_the_log_and_not_the_journal_fails_and_loses_nothing() {
     // Who is told so is right: nothing more is taken.
     for number in 3..6 {
         let task = put(Table::Tasks, &format!("{number:03}"), "t");
-        let error = store.commit_to_log(&[task]).expect_err("nothing is taken");
+        let error = store
+            .commit_to_log(&[task], || {})
+            .expect_err("nothing is taken");
         assert!(error.to_string().contains("No space left"), "{error}");
         store.begin_log();
     }
@@ -206,8 +210,10 @@ fn a_log_that_fails_is_taken_back_and_the_journal_takes_its_place() {
         if fails_too {
             disk.fail(Errno::EIO);
         }
-        let said = store.commit_to_log(&[put(Table::Tasks, "002", "t")]);
+        let mut told = 0;
+        let said = store.commit_to_log(&[put(Table::Tasks, "002", "t")], || told += 1);
         assert_eq!(said.is_err(), fails_too);
+        assert_eq!(told, usize::from(said.is_ok()), "once, where it is durable");
         // It had reached the disk, and is taken back there.
         let after = copy(home.path(), &[FILE, LOCK, LOG]);
         let found = texts(&mut Store::open(after.path()).unwrap()).len();
@@ -281,7 +287,7 @@ fn a_journal_that_is_written_over_under_the_daemon_fails_every_commit_from_then_
         for number in 10..14 {
             let task = put(Table::Tasks, &format!("{number:03}"), "t");
             store
-                .commit_to_log(&[task])
+                .commit_to_log(&[task], || {})
                 .expect_err("nothing is taken any more");
             store.begin_log();
         }
@@ -389,12 +395,16 @@ fn a_large_journal_that_a_kill_left_is_ours_when_it_was_put_in_order_and_read() 
             )
         });
         if round % 3 == 2 {
-            store.commit_to_log(&writes.collect::<Vec<_>>()).unwrap();
+            store
+                .commit_to_log(&writes.collect::<Vec<_>>(), || {})
+                .unwrap();
         } else {
             store
                 .commit(&writes.by_ref().take(20).collect::<Vec<_>>())
                 .unwrap();
-            store.commit_to_log(&writes.collect::<Vec<_>>()).unwrap();
+            store
+                .commit_to_log(&writes.collect::<Vec<_>>(), || {})
+                .unwrap();
         }
         let after = copy(home.path(), &[FILE, LOCK, LOG]);
         let mut next = Store::open(after.path()).unwrap();
