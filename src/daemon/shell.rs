@@ -164,6 +164,8 @@ struct Waiting {
     peer: Rc<Peer>,
     /// Whether nothing is meant to change: such a call may be dropped.
     looks: bool,
+    /// Whether it begins something: who stops something is told at once.
+    begins: bool,
 }
 
 /// What ends a wait.
@@ -413,6 +415,7 @@ impl Shell {
         self.next_call += 1;
         let rights = self.context.policy().rights(&asked.peer);
         let looks = asked.call.only_looks();
+        let begins = asked.call.begins_tasks();
         let alone = looks || asked.call.tells_of_many();
         let now = self.now();
         let stale = self.post.stale(now).filter(|_| looks);
@@ -435,6 +438,7 @@ impl Shell {
             reply: asked.reply,
             peer: asked.peer,
             looks,
+            begins,
         };
         self.replies.insert(id, waiting);
         // The record of it goes with what it began, before anything of that is shared.

@@ -209,6 +209,15 @@ impl Call {
         matches!(self, Self::StartBatch { .. } | Self::ControlBatch { .. })
     }
 
+    /// Whether it begins tasks. What ends or holds one does not.
+    pub fn begins_tasks(&self) -> bool {
+        let start = |change: &PowerChange| matches!(change, PowerChange::Start(_));
+        match self {
+            Self::SetPower { change, .. } => start(change),
+            call => matches!(call, Self::Start { .. } | Self::StartBatch { .. }),
+        }
+    }
+
     /// The same without the wait, of one that may wait.
     pub fn at_once(&self) -> Option<Self> {
         let mut call = self.clone();

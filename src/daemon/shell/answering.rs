@@ -1,6 +1,6 @@
-//! Orders before answers: where many ask for changes at once, who asked first is not told while
+//! Orders before answers: where many begin something at once, who asked first is not told while
 //! what others asked for still waits for the disk, for a moment at most. Telling them takes time
-//! from the orders of all.
+//! from the orders of all. Who looks at something, or stops it, is told at once.
 
 use super::{Shell, Waiting};
 use crate::time::Instant;
@@ -13,7 +13,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Whether `ready` answers to changes are held, while `waiting` others wait for the disk.
+    /// Whether `ready` answers are held, while `waiting` others wait for the disk.
     fn holds(&mut self, ready: usize, waiting: usize, now: Instant) -> bool {
         if ready == 0 || waiting < MANY {
             self.until = None;
@@ -33,28 +33,26 @@ impl Held {
 }
 
 impl Shell {
-    /// Gives the answers that the rack has: those to changes last.
+    /// Gives the answers that the rack has: those about what begins last.
     pub(super) fn give_answers(&mut self) {
         if self.answers.is_empty() {
             return;
         }
-        let changes = self.replies.values().filter(|waiting| !waiting.looks);
-        let changes = changes.count();
-        let is_change = |waiting: &Waiting| !waiting.looks;
-        let (of_changes, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.answers)
+        let begins = |waiting: &&Waiting| waiting.begins;
+        let beginning = self.replies.values().filter(begins).count();
+        let (ready, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.answers)
             .into_iter()
-            .partition(|(call, _)| self.replies.get(call).is_some_and(is_change));
+            .partition(|(call, _)| self.replies.get(call).as_ref().is_some_and(begins));
         for (call, answer) in others {
             self.answer(call, answer);
         }
-        let ready = of_changes.len();
-        // Calls that were not taken in yet are changes, most of them, where there are many.
-        let waiting = changes.saturating_sub(ready) + self.context.asks.len();
-        if self.stop_by.is_none() && self.held.holds(ready, waiting, self.awake_at) {
-            self.answers = of_changes;
+        // Calls that were not taken in yet begin something, most of them, where there are many.
+        let waiting = beginning.saturating_sub(ready.len()) + self.context.asks.len();
+        if self.stop_by.is_none() && self.held.holds(ready.len(), waiting, self.awake_at) {
+            self.answers = ready;
             return;
         }
-        for (call, answer) in of_changes {
+        for (call, answer) in ready {
             self.answer(call, answer);
         }
     }
@@ -68,6 +66,8 @@ const HELD_FOR: Duration = Duration::from_millis(20);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Control, Operation, PowerOptions, Who};
+    use crate::rack::call::{Call, PowerChange};
 
     #[test]
     fn answers_wait_for_the_orders_of_many_and_not_for_long() {
@@ -85,5 +85,26 @@ mod tests {
         assert!(!held.holds(40, 0, after(22)), "nobody waits any more");
         assert!(!held.holds(0, 200, after(23)));
         assert_eq!(held.until(), None);
+    }
+
+    #[test]
+    fn who_stops_something_is_not_kept_waiting() {
+        let set = |change| Call::SetPower {
+            node: "n1".into(),
+            change,
+            options: PowerOptions::default(),
+            who: Who::default(),
+        };
+        assert!(set(PowerChange::Start(Operation::PowerOff)).begins_tasks());
+        assert!(!set(PowerChange::Abort(Operation::SoftPowerOff)).begins_tasks());
+        for control in Control::ALL {
+            let call = Call::ControlBatch {
+                batch: uuid::Uuid::nil(),
+                control,
+                nodes: Vec::new(),
+                who: Who::default(),
+            };
+            assert!(!call.begins_tasks());
+        }
     }
 }

@@ -40,6 +40,7 @@ impl Shell {
             reply: asked.reply,
             peer: asked.peer,
             looks: true,
+            begins: false,
         };
         self.replies.insert(id, waiting);
         let fresh = |(_, at): &(_, Instant)| now - *at < MIRROR_KEPT;
