@@ -22,16 +22,15 @@ pub(super) fn adopt(descriptor: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// Lets all threads share two heaps.
+/// Lets all threads share one heap.
 ///
 /// The C library would give each thread one of its own, for threads that allocate at the same time.
-/// Of ours only the loop and the journal do, when many orders come: with one heap the loop stood
-/// still wherever the journal was put aside with the heap's lock. What one frees another cannot
-/// use: a heap for each is 0.5 MB of a rack of 256. Other C libraries have one heap anyway.
-pub(super) fn share_two_heaps() {
+/// Ours do so hardly ever, and what one frees another could not use: it is 0.5 MB of a rack of 256.
+/// Other C libraries have one heap anyway.
+pub(super) fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it sets a number, before another thread is there that could allocate meanwhile.
-    let set = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+    let set = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
     #[cfg(target_env = "gnu")]
     if set == 0 {
         log::debug!("the allocator keeps several heaps");

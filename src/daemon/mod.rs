@@ -33,7 +33,6 @@ mod audit;
 mod check_etcd;
 mod clock;
 mod discard;
-mod heap;
 mod kernel;
 mod limits;
 mod listen;
@@ -187,16 +186,14 @@ pub fn main(check_bmcs: fn(&Configuration, &mut dyn Refusals) -> ExitCode) -> Ex
         );
     }
     limits::harden();
-    kernel::share_two_heaps();
+    kernel::share_one_heap();
     kernel::keep_answers_apart();
     let listeners = 1 + u64::from(configuration.api.tcp.is_some());
     let nodes = configuration.nodes.len();
     limits::open_files(configuration.api.limits.connections, listeners, nodes);
-    let heap = heap::Holder::new();
-    // Before any other thread is started: all of them must have our signals blocked.
+    // Before any thread is started: all of them must have our signals blocked.
     let ended = signals::Signals::new().and_then(|signals| {
         thread::run(move |executor| {
-            drop(heap);
             shell::run(
                 arguments.config,
                 configuration,
