@@ -83,13 +83,13 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
         };
         by_name.get(word).or_else(uuid).copied()
     };
-    let mut chosen = Vec::new();
+    let mut chosen: Vec<Node> = Vec::new();
     let mut taken = HashSet::new();
     let mut missing = Vec::new();
     for name in &names {
         match find(name) {
             Some(node) if !taken.insert(node.uuid) => {}
-            Some(node) => chosen.push(node.uuid),
+            Some(node) => chosen.push(node.clone()),
             None => missing.push(name.as_str()),
         }
     }
@@ -105,9 +105,7 @@ fn choose(known: Vec<Node>, wanted: &Nodes) -> Result<Vec<Node>, Failure> {
         }
     }
     if missing.is_empty() {
-        let mut known: HashMap<Uuid, Node> = known.into_iter().map(|it| (it.uuid, it)).collect();
-        let chosen = chosen.iter().filter_map(|uuid| known.remove(uuid));
-        return Ok(chosen.collect());
+        return Ok(chosen);
     }
     let meant = match missing.as_slice() {
         ["all"] => "; all of them are --all",

@@ -313,9 +313,8 @@ impl Shell {
     /// What is left to be done when the loop has ended.
     fn end(mut self, audits: &Receiver<Audit>) -> Result<(), Failure> {
         self.drain();
-        for (call, answer) in std::mem::take(&mut self.answers) {
-            self.answer(call, answer);
-        }
+        let answers = std::mem::take(&mut self.answers);
+        self.answer_all(answers);
         // What the API said at the very end is audited, too.
         while let Ok(audit) = audits.try_recv() {
             self.record(audit);

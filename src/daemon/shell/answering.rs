@@ -3,6 +3,7 @@
 //! from the orders of all. Who looks at something, or stops it, is told at once.
 
 use super::{Shell, Waiting};
+use crate::rack::call::{Answer, CallId, Refused};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -43,16 +44,18 @@ impl Shell {
         let (ready, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.answers)
             .into_iter()
             .partition(|(call, _)| self.replies.get(call).as_ref().is_some_and(begins));
-        for (call, answer) in others {
-            self.answer(call, answer);
-        }
+        self.answer_all(others);
         // Calls that were not taken in yet begin something, most of them, where there are many.
         let waiting = beginning.saturating_sub(ready.len()) + self.context.asks.len();
         if self.stop_by.is_none() && self.held.holds(ready.len(), waiting, self.awake_at) {
             self.answers = ready;
             return;
         }
-        for (call, answer) in ready {
+        self.answer_all(ready);
+    }
+
+    pub(super) fn answer_all(&mut self, answers: Vec<(CallId, Result<Answer, Refused>)>) {
+        for (call, answer) in answers {
             self.answer(call, answer);
         }
     }
